@@ -1,0 +1,32 @@
+//! One type per kind of id, so that a user can never be taken for a conversation. No bare integer stands for an id elsewhere.
+
+use sea_orm::DeriveValueType;
+use serde::Serialize;
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveValueType)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+id! {
+    /// A row of `users`.
+    UserId,
+    /// A row of `conversations`.
+    ConversationId,
+    /// A row of `messages`; a later message has a higher id.
+    MessageId,
+    /// A row of `support_tickets`.
+    TicketId,
+    /// A row of `support_messages`; a later message has a higher id.
+    SupportMessageId,
+}

@@ -1,0 +1,13 @@
+//! The tables of tidings as SeaORM entities, and the id types. No query and no rule lives here.
+
+pub mod conversation;
+mod ids;
+pub mod message;
+pub mod recovery_session;
+pub mod support_message;
+pub mod support_ticket;
+mod ticket_fields;
+pub mod user;
+
+pub use ids::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
+pub use ticket_fields::{Category, Priority, Status};

@@ -1,0 +1,42 @@
+//! The few column and table forms in which the databases differ.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+/// A moment in UTC, to the millisecond at least; null when not given.
+pub fn moment(m: &SchemaManager, name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match m.get_database_backend() {
+        DbBackend::MySql => column.custom("datetime(3)").null(),
+        _ => column.timestamp_with_time_zone().null(),
+    };
+    column
+}
+
+/// Text without a length worth naming.
+pub fn long_text(m: &SchemaManager, name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match m.get_database_backend() {
+        DbBackend::MySql => column.custom("longtext").not_null(),
+        _ => column.text().not_null(),
+    };
+    column
+}
+
+/// The key of a repeatable send: 32 hexadecimal digits, or null.
+pub fn send_key(m: &SchemaManager) -> ColumnDef {
+    let mut column = ColumnDef::new("send_key");
+    match m.get_database_backend() {
+        DbBackend::MySql => column.custom("char(32) character set ascii collate ascii_bin").null(),
+        _ => column.string_len(32).null(),
+    };
+    column
+}
+
+/// Makes MariaDB and MySQL store any script and emoji; the others do by themselves.
+pub fn utf8(m: &SchemaManager, mut table: TableCreateStatement) -> TableCreateStatement {
+    if m.get_database_backend() == DbBackend::MySql {
+        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_unicode_ci");
+    }
+    table
+}

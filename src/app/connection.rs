@@ -1,0 +1,162 @@
+//! TCP connections: accepting them, serving HTTP on them, and the handle by which one can be shut from outside. axum's own `serve` has no
+//! such handle and no deadline for slow headers.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tower::ServiceExt;
+
+/// Where a request comes from: an extension of every request.
+#[derive(Clone)]
+pub struct Peer {
+    /// The other end of the TCP connection.
+    pub address: SocketAddr,
+    /// The connection itself.
+    pub link: Link,
+}
+
+/// A handle to a TCP connection, which does not keep it open.
+#[derive(Clone)]
+pub struct Link(Weak<TcpStream>);
+
+impl Link {
+    /// Shuts the connection in both directions: whoever reads or writes on it notices at once.
+    pub fn cut(&self) {
+        if let Some(stream) = self.0.upgrade() {
+            socket2::SockRef::from(&*stream).shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Whether the connection is still there.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+/// How long a client may take to send its request headers.
+const HEADERS: Duration = Duration::from_secs(10);
+/// How long sent bytes may stay unacknowledged: a client that stops reading is closed.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
+
+/// Accepts connections until `stop` says so, then closes all of them.
+pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = connections.join_next(), if !connections.is_empty() => continue,
+            _ = stop.changed() => break,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                stream.set_nodelay(true).ok();
+                #[cfg(target_os = "linux")]
+                socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)).ok();
+                connections.spawn(serve_one(Arc::new(stream), address, app.clone(), stop.clone()));
+            }
+            Err(error) => {
+                // Out of file handles, most likely: those who wait will be served when others have left.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_one(stream: Arc<TcpStream>, address: SocketAddr, app: Router, mut stop: watch::Receiver<bool>) {
+    let peer = Peer { address, link: Link(Arc::downgrade(&stream)) };
+    let link = peer.link.clone();
+    let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        app.clone().oneshot(request.map(Body::new))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let connection = http.serve_connection(TokioIo::new(Stream(stream)), service).with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        // An upgraded connection lives on elsewhere after this.
+        _ = connection.as_mut() => {}
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(Duration::from_secs(1), connection).await.ok();
+            link.cut();
+            return;
+        }
+    }
+    while link.is_open() && !*stop.borrow_and_update() {
+        if tokio::time::timeout(Duration::from_secs(30), stop.changed()).await.is_ok_and(|changed| changed.is_err()) {
+            break;
+        }
+    }
+    link.cut();
+}
+
+/// A TCP stream that a [`Link`] may point to.
+struct Stream(Arc<TcpStream>);
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(n) => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.write_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket2::SockRef::from(&*self.0).shutdown(Shutdown::Write))
+    }
+}
+
+impl Stream {
+    fn write_with(&self, cx: &mut Context<'_>, write: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match write(&self.0) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}

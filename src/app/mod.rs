@@ -1,0 +1,139 @@
+//! Builds everything from the settings and runs it. Imported by `main` and the tests only, but for the [`Peer`] of a request.
+
+mod connection;
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, Method, header, request},
+    middleware::map_response,
+    response::{IntoResponse, Response},
+};
+use tokio::net::TcpListener;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+    set_header::SetResponseHeaderLayer,
+};
+
+pub use connection::{Link, Peer};
+
+use crate::auth::random_hex;
+use crate::chat::Chat;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::origin::{Origins, Proxies};
+use crate::rest;
+use crate::socket::{self, Context, Gate, Hub};
+use crate::store::{Store, secret_file};
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    chat: Arc<Chat>,
+    store: Arc<Store>,
+    listening: tokio::task::JoinHandle<()>,
+    stop: tokio::sync::watch::Sender<bool>,
+}
+
+/// How long a stopping server waits for what is under way.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Server {
+    /// Opens the database, brings its schema up to date, and listens.
+    ///
+    /// # Errors
+    /// One sentence that says what to do.
+    pub async fn start(settings: Settings) -> Result<Self, String> {
+        let secret = secret(&settings)?;
+        let store = Arc::new(Store::connect(&settings.database_url).await?);
+        store.migrate().await?;
+        let address = settings.address().ok_or("The configured host is not an address.")?;
+        let listener = TcpListener::bind(address).await.map_err(|e| format!("Cannot listen on {address}: {e}."))?;
+        let address = listener.local_addr().map_err(|e| e.to_string())?;
+
+        let origins = Arc::new(Origins::parse(settings.origins.iter().map(String::as_str))?);
+        let proxies = Arc::new(Proxies::parse(settings.trusted_proxies.iter().map(String::as_str))?);
+        let (hub, cut) = Hub::new(&settings, Gate::new(origins.clone()));
+        let chat = Chat::new(store.clone(), hub.clone(), &secret, &settings);
+        tokio::spawn(chat.clone().housekeeping());
+        let context = Context { chat: chat.clone(), hub, settings: Arc::new(settings), proxies };
+        let app = router(&context, origins, cut);
+
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let listening = tokio::spawn(connection::serve(listener, app, stopped));
+        Ok(Self { address, chat, store, listening, stop })
+    }
+
+    /// Stops accepting, stores what was accepted, and closes all connections, so that clients reconnect to whoever comes next.
+    pub async fn stop(self) {
+        self.stop.send(true).ok();
+        tokio::time::timeout(PATIENCE, self.chat.flush()).await.ok();
+        tokio::time::timeout(PATIENCE, self.listening).await.ok();
+        tokio::time::timeout(PATIENCE, self.store.close()).await.ok();
+    }
+}
+
+fn router(context: &Context, origins: Arc<Origins>, cut: tokio::sync::mpsc::UnboundedReceiver<Arc<crate::socket::Conn>>) -> Router {
+    let settings = &context.settings;
+    let api = rest::routes(context.clone(), settings.accounts, settings.limits.body_bytes)
+        .fallback(rest::not_found)
+        .layer(CatchPanicLayer::custom(|_| Error::internal("a request handler panicked").into_response()));
+    api.merge(socket::routes(context.clone(), cut)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
+        SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        ),
+    )
+}
+
+fn cors(origins: Arc<Origins>) -> CorsLayer {
+    let allow = move |origin: &HeaderValue, parts: &request::Parts| origins.allow(origin, parts.headers.get(header::HOST));
+    let exposed = ["x-error", "x-error-code", "x-has-more", "link", "retry-after"];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(allow))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .vary([header::ORIGIN])
+}
+
+/// The library names what it would allow even where it allows nothing.
+async fn no_cors_for_strangers(mut response: Response) -> Response {
+    if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        let names: Vec<HeaderName> = response.headers().keys().filter(|n| n.as_str().starts_with("access-control-")).cloned().collect();
+        for name in names {
+            response.headers_mut().remove(name);
+        }
+    }
+    response
+}
+
+/// The secret that tokens are signed with: the configured one, or one that an SQLite server makes once and keeps beside its database.
+pub fn secret(settings: &Settings) -> Result<String, String> {
+    if let Some(secret) = settings.auth.jwt_secret.as_ref().filter(|s| !s.is_empty()) {
+        return Ok(secret.clone());
+    }
+    let database = settings.sqlite_file().ok_or("JWT_SECRET is not set. Set it to the secret that your tokens are signed with.")?;
+    let file = secret_file(database);
+    match std::fs::read_to_string(&file) {
+        Ok(secret) if !secret.trim().is_empty() => return Ok(secret.trim().to_owned()),
+        _ => {}
+    }
+    let secret = random_hex::<32>();
+    write_private(&file, &secret).map_err(|e| format!("The secret file {} cannot be written: {e}.", file.display()))?;
+    tracing::info!(file = %file.display(), "made a random secret for tokens; set JWT_SECRET to use your own");
+    Ok(secret)
+}
+
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
+}

@@ -1,0 +1,111 @@
+//! The built-in accounts: registering, logging in, who one is. No answer tells whether an e-mail address has an account, by text or by
+//! time, except the `409` that whoever registers must get.
+
+use std::net::IpAddr;
+
+use entity::UserId;
+
+use super::Chat;
+use crate::auth::Actor;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::store::{NewUser, User};
+
+/// Which door somebody logs in through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginKind {
+    /// Everybody but agencies.
+    Traveller,
+    /// Agencies.
+    Agency,
+}
+
+/// What somebody registers with.
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct NewAccount {
+    pub username: String,
+    pub email: String,
+    pub password: String,
+    pub role: String,
+}
+
+const AGENCY: &str = "agency";
+const TRAVELLER: &str = "traveller";
+const COST: u32 = 10;
+/// bcrypt looks at no more.
+const PASSWORD_BYTES: usize = 72;
+/// A hash of nothing that anybody can send, to be compared when there is no account: the answer takes as long.
+const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuJjQ4DbhJzCRxQPS1jTyEGvkQqdmTz1e";
+
+impl Chat {
+    /// Opens an account and returns it with a token. Refused: too many attempts of an address, a bad field, an e-mail address that is taken.
+    pub async fn register(&self, from: IpAddr, new: NewAccount) -> Result<(User, String)> {
+        self.limits.check_login(from)?;
+        let (username, email) = (new.username.trim().to_owned(), new.email.trim().to_lowercase());
+        let role = match new.role.trim().to_lowercase().as_str() {
+            "" | TRAVELLER => TRAVELLER,
+            AGENCY => AGENCY,
+            _ => return Err(Error::invalid("role must be traveller or agency")),
+        };
+        if username.is_empty() || email.is_empty() || new.password.is_empty() {
+            return Err(Error::invalid("username, email and password are required"));
+        }
+        if username.chars().count() > 100 || email.chars().count() > 150 || new.password.len() > PASSWORD_BYTES {
+            return Err(Error::invalid("username may have 100 characters, email 150, password 72 bytes"));
+        }
+        if !email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty()) {
+            return Err(Error::invalid("email is not an e-mail address"));
+        }
+        if [&username, &email, &new.password].iter().any(|text| text.contains('\0')) {
+            return Err(Error::invalid("a field contains a NUL character"));
+        }
+        let password = new.password;
+        let password_hash = self.hash(move || bcrypt::hash(password, COST)).await?;
+        let row = NewUser { username, email, password_hash, role: role.to_owned(), created_at: clock::now() };
+        let id = self.store.create_user(row).await?;
+        let user = self.store.find_user(id).await?.ok_or_else(|| Error::internal("a new user is not found"))?;
+        let token = self.sign(id, user.role.as_deref())?;
+        Ok((user, token))
+    }
+
+    /// Logs in and returns the account with a token. Refused, all in the same words: an unknown address, a wrong password, the wrong door.
+    pub async fn login(&self, from: IpAddr, kind: LoginKind, email: &str, password: String) -> Result<(User, String)> {
+        const WRONG: Error = Error::Unauthorized("Invalid email or password");
+        self.limits.check_login(from)?;
+        let email = email.trim().to_lowercase();
+        let found = if email.contains('\0') { None } else { self.store.find_user_by_email(&email).await? };
+        let hash = found.as_ref().map_or_else(|| NOBODY.to_owned(), |user| user.password_hash.clone());
+        let matches = self.hash(move || bcrypt::verify(password.as_bytes(), &hash)).await.unwrap_or(false);
+        let user = found.filter(|_| matches).ok_or(WRONG)?;
+        if (user.role.as_deref() == Some(AGENCY)) != (kind == LoginKind::Agency) {
+            return Err(WRONG);
+        }
+        let token = self.sign(user.id, user.role.as_deref())?;
+        Ok((user, token))
+    }
+
+    /// The caller's own account.
+    pub async fn me(&self, actor: &Actor) -> Result<User> {
+        self.store.find_user(actor.id).await?.ok_or(Error::Unauthorized("User no longer exists"))
+    }
+
+    /// A token for a user, as register and login give it out.
+    pub fn sign(&self, user: UserId, role: Option<&str>) -> Result<String> {
+        self.tokens.sign(user, role, self.settings.auth.token_lifetime)
+    }
+
+    /// Runs a hashing off the async threads, a few at a time.
+    async fn hash<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, bcrypt::BcryptError> + Send + 'static) -> Result<T> {
+        let _permit = self.hashing.acquire().await.map_err(Error::internal)?;
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(Error::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_hash_for_nobody_costs_what_a_real_one_costs_and_matches_nothing() {
+        assert!(!bcrypt::verify("", super::NOBODY).expect("is a well-formed hash"));
+        assert!(super::NOBODY.starts_with("$2b$10$"));
+    }
+}

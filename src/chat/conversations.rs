@@ -1,0 +1,100 @@
+//! Conversations: opening one, the inbox, who takes part.
+
+use std::time::Duration;
+
+use entity::{ConversationId, UserId};
+
+use super::{Audience, Chat, Event};
+use crate::auth::Actor;
+use crate::clock::{self, Timestamp};
+use crate::error::{Error, Result};
+use crate::store::{InboxFilter, InboxRow};
+
+/// The proof that a user takes part in a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct Participant {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// The user.
+    pub user: UserId,
+    /// The other one.
+    pub other: UserId,
+}
+
+/// Which part of the inbox the caller wants.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct InboxQuery {
+    pub search: Option<String>,
+    pub before: Option<(Timestamp, Option<ConversationId>)>,
+    pub limit: Option<u64>,
+}
+
+/// How long a client is left in peace with the answer it just got, before its lists are called out of date.
+pub(super) const AFTER_ANSWER: Duration = Duration::from_millis(150);
+
+impl Chat {
+    /// Who: the two users. Refused: `not_found`, `forbidden`.
+    pub async fn require_participant(&self, actor: &Actor, conversation: ConversationId) -> Result<Participant> {
+        let (a, b) = match self.members.get(&conversation) {
+            Some(members) => members,
+            None => {
+                let members = self.store.find_members(conversation).await?.ok_or(Error::NotFound("Conversation not found"))?;
+                self.members.insert(conversation, members);
+                members
+            }
+        };
+        let other = if actor.id == a {
+            b
+        } else if actor.id == b {
+            a
+        } else {
+            return Err(Error::Forbidden("You are not part of this conversation"));
+        };
+        Ok(Participant { conversation, user: actor.id, other })
+    }
+
+    /// The conversation of the caller with `other`, and whether it is new. Refused: oneself, an unknown user. Told: the caller, and for a
+    /// new one the other, that their lists are out of date; both become contacts.
+    pub async fn open_conversation(&self, actor: &Actor, other: UserId) -> Result<(InboxRow, bool)> {
+        if other == actor.id {
+            return Err(Error::invalid("Cannot start conversation with yourself"));
+        }
+        let user = self.store.find_user(other).await?.ok_or(Error::NotFound("User not found"))?;
+        let (conversation, is_new) = self.store.get_or_create_conversation(actor.id, other, clock::now()).await?;
+        self.members.insert(conversation, (actor.id.min(other), actor.id.max(other)));
+        let filter = InboxFilter { only: Some(conversation), ..Default::default() };
+        let row = self.store.inbox(actor.id, &filter).await?.pop().ok_or_else(|| Error::internal("a new conversation is not found"))?;
+        let nudge = |delay| Event::ConversationUpdated { conversation, delay };
+        self.outbox.tell(Audience::Users(vec![actor.id]), nudge(AFTER_ANSWER));
+        if is_new {
+            self.become_contacts((actor.id, &actor.name), (other, &user.username.into()));
+            self.outbox.tell(Audience::Users(vec![other]), nudge(Duration::ZERO));
+        }
+        Ok((row, is_new))
+    }
+
+    /// The caller's conversations, newest activity first.
+    pub async fn inbox(&self, actor: &Actor, query: InboxQuery) -> Result<Vec<InboxRow>> {
+        if query.search.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Ok(Vec::new());
+        }
+        let limit = query.limit.or((self.settings.messages.history_limit > 0).then_some(self.settings.messages.history_limit));
+        let filter = InboxFilter { only: None, search: query.search.filter(|s| !s.is_empty()), before: query.before, limit };
+        self.store.inbox(actor.id, &filter).await
+    }
+
+    /// How many messages the caller has not read.
+    pub async fn unread_count(&self, actor: &Actor) -> Result<i64> {
+        self.store.unread_count(actor.id).await
+    }
+
+    /// At most ten users other than the caller whose names contain `text`. Limited per user.
+    pub async fn search_users(&self, actor: &Actor, text: &str) -> Result<Vec<(UserId, String)>> {
+        self.limit(crate::limits::Limited::Search, actor)?;
+        if text.trim().is_empty() || text.contains('\0') {
+            return Ok(Vec::new());
+        }
+        self.store.search_users(text.trim(), actor.id).await
+    }
+}

@@ -1,0 +1,93 @@
+//! Direct messages: sending, reading, history.
+
+use std::{sync::Arc, time::Duration};
+
+use entity::{ConversationId, MessageId};
+
+use super::conversations::AFTER_ANSWER;
+use super::{Audience, Chat, Event, MessageText, Participant, Room, SocketId, TempId};
+use crate::auth::Actor;
+use crate::error::{Error, Result};
+use crate::limits::Limited;
+pub use crate::store::Message;
+use crate::store::Page;
+use crate::store::writer::{Done, Job, Mark, Marked, NewMessage, SendKey, Stored};
+
+impl Chat {
+    /// Sends a message. Who: a participant. Refused: what is blank, too long or over the rate. Told, after the commit: the followers and the
+    /// sending socket; both users, that their lists are out of date. A repeated send stores nothing and is told to the sending socket.
+    pub async fn send(
+        self: &Arc<Self>,
+        actor: &Actor,
+        place: Participant,
+        from: SocketId,
+        text: String,
+        temp_id: Option<TempId>,
+        done: Done<Stored<Message>>,
+    ) {
+        let text = match self.limit(Limited::Send, actor).and_then(|()| MessageText::new(text, self.settings.messages.max_length)) {
+            Ok(text) => text.into_inner(),
+            Err(e) => return done.tell(Err(e)),
+        };
+        let nonce = temp_id.as_ref().and_then(|t| t.nonce.as_deref());
+        let key = nonce.map(|nonce| SendKey::new("conversation", place.conversation.0, place.user, nonce, &text));
+        let new = NewMessage { conversation: place.conversation, sender: place.user, receiver: place.other, text, key };
+        let chat = Arc::clone(self);
+        let told = Done::new(move |outcome: Result<Stored<Message>>| {
+            match &outcome {
+                Ok(Stored { row, fresh: true }) => {
+                    let room = Room::Conversation(place.conversation);
+                    chat.outbox.tell(Audience::RoomAnd(room, Some(from)), Event::Message(row.clone(), temp_id));
+                    let nudge = Event::ConversationUpdated { conversation: place.conversation, delay: Duration::ZERO };
+                    chat.outbox.tell(Audience::Users(vec![place.user, place.other]), nudge);
+                }
+                Ok(Stored { row, fresh: false }) => chat.outbox.tell(Audience::Socket(from), Event::Message(row.clone(), temp_id)),
+                Err(Error::NotFound(_)) => drop(chat.members.remove(&place.conversation)),
+                Err(_) => {}
+            }
+            done.tell(outcome);
+        });
+        self.writer.submit(Job::Message(new, told)).await;
+    }
+
+    /// Marks what the caller received in a conversation, or one message of it, as read. Told: the other followers, which messages; the
+    /// caller's sockets that do not have it open, that their lists are out of date. Nothing changed, nothing told.
+    pub async fn mark_read(&self, place: Participant, message: Option<MessageId>) -> Result<Marked> {
+        if let Some(id) = message {
+            let found = self.store.find_message(id).await?;
+            found.filter(|m| m.conversation == place.conversation).ok_or(Error::NotFound("Message not found"))?;
+        }
+        let mark = Mark { reader: place.user, conversation: place.conversation, message };
+        let marked = self.writer.perform(|done| Job::Read(mark, done)).await?;
+        if marked.updated > 0 {
+            let room = Room::Conversation(place.conversation);
+            let read = Event::MessagesRead {
+                conversation: place.conversation,
+                reader: place.user,
+                read_at: marked.read_at,
+                messages: marked.messages.clone(),
+            };
+            self.outbox.tell(Audience::RoomWithout(room, place.user), read);
+            let nudge = Event::ConversationUpdated { conversation: place.conversation, delay: AFTER_ANSWER };
+            self.outbox.tell(Audience::UserOutside(place.user, room), nudge);
+        }
+        Ok(marked)
+    }
+
+    /// The conversation of a message, for a client that names the message only.
+    pub async fn conversation_of(&self, message: MessageId) -> Result<ConversationId> {
+        Ok(self.store.find_message(message).await?.ok_or(Error::NotFound("Message not found"))?.conversation)
+    }
+
+    /// A page of a conversation's history, oldest first, and whether there is more. Who: a participant.
+    pub async fn history(&self, place: Participant, mut page: Page) -> Result<(Vec<Message>, bool)> {
+        let default = self.settings.messages.history_limit;
+        page.limit = page.limit.or((default > 0).then_some(default));
+        self.store.history(place.conversation, page).await
+    }
+
+    /// The name of the other user of a conversation.
+    pub async fn other_name(&self, place: Participant) -> Result<Option<String>> {
+        Ok(self.store.find_user(place.other).await?.map(|u| u.username))
+    }
+}

@@ -1,0 +1,177 @@
+//! The rules of the chat: who may do what, what is refused, and who is told. Transports call it and deliver what it pushes into the
+//! outbox; it knows nothing of HTTP, sockets or JSON.
+
+mod accounts;
+mod conversations;
+mod guests;
+mod messages;
+mod missed;
+mod outbox;
+mod presence;
+mod text;
+mod tickets;
+mod typing;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use entity::{ConversationId, UserId};
+use quick_cache::sync::Cache;
+use tokio::{sync::Semaphore, time::Instant};
+
+pub use accounts::{LoginKind, NewAccount};
+pub use conversations::{InboxQuery, Participant};
+pub use guests::Visitor;
+pub use messages::Message;
+pub use outbox::{Audience, Event, Outbox, Room, SocketId, TicketNews};
+pub use text::{MessageText, TempId};
+pub use tickets::{TicketAccess, TicketChange};
+
+use crate::auth::{Actor, Tokens};
+use crate::clock;
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::limits::{Limited, Limits};
+use crate::store::writer::{Done, Job, Writer};
+use crate::store::{Session, Store};
+
+/// The one shared state of the server.
+pub struct Chat {
+    store: Arc<Store>,
+    writer: Writer,
+    outbox: Arc<dyn Outbox>,
+    tokens: Tokens,
+    limits: Limits,
+    presence: presence::Presence,
+    typing: typing::Typing,
+    guests: guests::Guests,
+    /// A conversation's two users never change.
+    members: Cache<ConversationId, (UserId, UserId)>,
+    /// The users who were found in the database lately, and when.
+    users: Cache<UserId, (Arc<str>, Instant)>,
+    /// Password hashing takes a core for a while: not more than so many at a time.
+    hashing: Semaphore,
+    settings: Settings,
+}
+
+/// For how long a user who was found in the database is taken to be there still, between two events of a socket.
+const PRESENT_FOR: Duration = Duration::from_secs(1);
+/// For how long, while the database is away.
+const REMEMBERED_FOR: Duration = Duration::from_secs(300);
+/// How often living recovery sessions are noted as used.
+pub const TOUCH: Duration = Duration::from_secs(60);
+
+impl Chat {
+    /// The chat over `store`; what is to be told goes to `outbox`.
+    pub fn new(store: Arc<Store>, outbox: Arc<dyn Outbox>, secret: &str, settings: &Settings) -> Arc<Self> {
+        let auth = &settings.auth;
+        Arc::new(Self {
+            writer: Writer::start(store.clone(), settings.limits.writer_queue, settings.limits.writer_batch),
+            store,
+            outbox,
+            tokens: Tokens::new(secret, auth.leeway, auth.require_expiry, &auth.admin_roles),
+            limits: Limits::new(&settings.limits),
+            presence: presence::Presence::default(),
+            typing: typing::Typing::default(),
+            guests: guests::Guests::new(settings.presence.guest_window, settings.presence.guest_claims_per_address),
+            members: Cache::new(100_000),
+            users: Cache::new(100_000),
+            hashing: Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+            settings: settings.clone(),
+        })
+    }
+
+    /// The actor behind a token. Refused: a token that proves nothing or has expired, a user who does not exist.
+    pub async fn authenticate(&self, token: &str) -> Result<Actor> {
+        let claims = self.tokens.verify(token)?;
+        let actor = |name| Actor { id: claims.user, name, is_admin: claims.is_admin, expires_at: claims.expires_at };
+        match self.store.find_user(claims.user).await {
+            Ok(Some(user)) => {
+                let name: Arc<str> = user.username.into();
+                self.users.insert(claims.user, (name.clone(), clock::instant()));
+                Ok(actor(name))
+            }
+            Ok(None) => {
+                self.users.remove(&claims.user);
+                Err(Error::Unauthorized("User no longer exists"))
+            }
+            Err(e) => self.remembered(claims.user, REMEMBERED_FOR).map(actor).ok_or(e),
+        }
+    }
+
+    /// Whether the actor of a living socket still exists; asked before each of its events, answered from memory for a moment.
+    pub async fn require_present(&self, actor: &Actor) -> Result<()> {
+        if self.remembered(actor.id, PRESENT_FOR).is_some() {
+            return Ok(());
+        }
+        match self.store.find_user(actor.id).await {
+            Ok(Some(user)) => {
+                self.users.insert(actor.id, (user.username.into(), clock::instant()));
+                Ok(())
+            }
+            Ok(None) => Err(Error::Unauthorized("User no longer exists")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn remembered(&self, user: UserId, within: Duration) -> Option<Arc<str>> {
+        self.users.get(&user).filter(|(_, seen)| seen.elapsed() <= within).map(|(name, _)| name)
+    }
+
+    /// Counts one use of a limited action, or refuses it.
+    pub fn limit(&self, what: Limited, actor: &Actor) -> Result<()> {
+        self.limits.check(what, actor.id)
+    }
+
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<()> {
+        self.store.ping().await
+    }
+
+    /// Waits until everything that was accepted is stored.
+    pub async fn flush(&self) {
+        self.writer.perform(Job::Flush).await.ok();
+    }
+
+    /// What must be done now and then: typists who fell silent, buckets and sessions that nobody needs.
+    pub async fn housekeeping(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        for n in 0_u64.. {
+            tick.tick().await;
+            self.expire_typists();
+            if n % 60 == 0 {
+                self.limits.forget_idle();
+                self.guests.forget_idle();
+                if let Some(oldest) = clock::now().checked_sub_signed(self.session_life()) {
+                    self.store.forget_sessions(oldest).await.ok();
+                }
+            }
+        }
+    }
+
+    /// Saves what a socket follows, in order with the messages.
+    pub async fn save_session(&self, session: Session, done: Done<()>) {
+        self.writer.submit(Job::Session(session, done)).await;
+    }
+
+    /// The session with this private id, when it is not too old. It is worth something to its user only.
+    pub async fn find_session(&self, pid: &str) -> Option<Session> {
+        let session = self.store.find_session(pid).await.ok()??;
+        (clock::now() - session.used_at <= self.session_life()).then_some(session)
+    }
+
+    /// Forgets a session: its client closed it itself.
+    pub async fn end_session(&self, pid: &str) {
+        self.store.end_session(pid).await.ok();
+    }
+
+    /// Sessions are in use.
+    pub async fn touch_sessions(&self, pids: &[String]) {
+        self.store.touch_sessions(pids, clock::now()).await.ok();
+    }
+
+    /// A session is kept for the configured time after its last use, of which note is taken once a [`TOUCH`].
+    fn session_life(&self) -> TimeDelta {
+        TimeDelta::from_std(self.settings.recovery.keep.saturating_add(TOUCH)).unwrap_or(TimeDelta::MAX)
+    }
+}

@@ -1,0 +1,112 @@
+//! What is told to whom. The chat decides; whoever implements [`Outbox`] carries it there.
+
+use std::{sync::Arc, time::Duration};
+
+use entity::{ConversationId, MessageId, TicketId, UserId};
+
+use super::TempId;
+use crate::clock::Timestamp;
+use crate::store::{Message, SupportMessage, Ticket};
+
+/// A connected socket of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u64);
+
+/// What sockets follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Room {
+    /// A conversation.
+    Conversation(ConversationId),
+    /// A support ticket.
+    Ticket(TicketId),
+}
+
+/// To whom something is told; each socket once.
+#[derive(Clone, Debug)]
+pub enum Audience {
+    /// One socket.
+    Socket(SocketId),
+    /// The followers of a room, and the socket that caused it.
+    RoomAnd(Room, Option<SocketId>),
+    /// The followers of a room without the sockets of a user.
+    RoomWithout(Room, UserId),
+    /// All sockets of users; guests of theirs hear nudges only.
+    Users(Vec<UserId>),
+    /// The sockets of a user that do not follow a room.
+    UserOutside(UserId, Room),
+    /// Everybody whom a ticket concerns: the owner, the followers, every admin.
+    Ticket {
+        /// Which one.
+        ticket: TicketId,
+        /// Whose it is.
+        owner: UserId,
+    },
+    /// Every admin.
+    Admins,
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A direct message is stored.
+    Message(Message, Option<TempId>),
+    /// A support message is stored.
+    SupportMessage(SupportMessage, Option<TempId>),
+    /// The lists that show this conversation are out of date. A nudge: it may be held back and collapse with others.
+    ConversationUpdated {
+        /// Which one.
+        conversation: ConversationId,
+        /// How long to wait first.
+        delay: Duration,
+    },
+    /// Messages were read. A nudge as well.
+    MessagesRead {
+        /// Where.
+        conversation: ConversationId,
+        /// By whom.
+        reader: UserId,
+        /// When.
+        read_at: Timestamp,
+        /// Which, ascending.
+        messages: Vec<MessageId>,
+    },
+    /// Somebody types, or has stopped.
+    Typing {
+        /// Where.
+        room: Room,
+        /// Who.
+        user: UserId,
+        /// The typist's name, where it is known.
+        name: Option<Arc<str>>,
+        /// Or has stopped.
+        is_typing: bool,
+    },
+    /// A contact came or went.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// The user's name.
+        name: Arc<str>,
+        /// When the user was last seen; none for who is online.
+        last_seen: Option<Timestamp>,
+    },
+    /// The contacts who are online.
+    OnlineUsers(Vec<UserId>),
+    /// A ticket is new or has changed.
+    Ticket(Ticket, TicketNews),
+}
+
+/// Whether a ticket is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketNews {
+    /// It was just created.
+    Created,
+    /// Its status or priority changed.
+    Changed,
+}
+
+/// Carries news to sockets. Must not block: it is called from the writer's task, in the order in which things were stored.
+pub trait Outbox: Send + Sync + 'static {
+    /// Tells `event` to each socket of `audience`.
+    fn tell(&self, audience: Audience, event: Event);
+}

@@ -1,0 +1,186 @@
+//! Support: tickets, their messages, and the state machine of a ticket's status.
+
+use std::sync::Arc;
+
+use entity::{Category, Priority, Status, TicketId, UserId};
+
+use super::outbox::TicketNews;
+use super::{Audience, Chat, Event, MessageText, Room, SocketId, TempId, text};
+use crate::auth::Actor;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::limits::Limited;
+use crate::store::writer::{Done, Job, SendKey, SupportWrite, SupportWritten};
+use crate::store::{SupportMessage, Ticket, TicketFilter};
+
+/// The proof that a user may see a ticket and write in it.
+#[derive(Clone, Copy, Debug)]
+pub struct TicketAccess {
+    /// Which ticket.
+    pub ticket: TicketId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// Whether the user acts as an admin.
+    pub as_admin: bool,
+}
+
+/// What an admin changes by hand.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct TicketChange {
+    pub status: Option<Status>,
+    pub priority: Option<Priority>,
+}
+
+/// The longest subject and description, in code points.
+const SUBJECT: usize = 255;
+const DESCRIPTION: usize = 20_000;
+
+/// The state machine, whole: the status after a message. Admins may set any status by hand.
+///
+/// | before        | an admin writes | the owner writes |
+/// |---------------|-----------------|------------------|
+/// | `open`        | `in_progress`   | `open`           |
+/// | `in_progress` | `in_progress`   | `in_progress`    |
+/// | `resolved`    | `resolved`      | `open`           |
+/// | `closed`      | refused         | refused          |
+/// | unknown word  | as it is        | as it is         |
+fn after_message(before: Option<Status>, by_admin: bool) -> Result<Option<Status>> {
+    match (before, by_admin) {
+        (Some(Status::Closed), _) => Err(Error::TicketClosed),
+        (Some(Status::Open), true) => Ok(Some(Status::InProgress)),
+        (Some(Status::Resolved), false) => Ok(Some(Status::Open)),
+        (other, _) => Ok(other),
+    }
+}
+
+impl Chat {
+    /// Who: an admin. Refused: `forbidden`.
+    pub fn require_admin(&self, actor: &Actor) -> Result<()> {
+        if actor.is_admin { Ok(()) } else { Err(Error::Forbidden("Admin access required")) }
+    }
+
+    /// Who: the owner or an admin. Refused: `not_found`, `forbidden`.
+    pub async fn require_ticket(&self, actor: &Actor, id: TicketId) -> Result<(TicketAccess, Ticket)> {
+        let ticket = self.store.find_ticket(id).await?.ok_or(Error::NotFound("Ticket not found"))?;
+        if ticket.owner != actor.id && !actor.is_admin {
+            return Err(Error::Forbidden("You do not have access to this ticket"));
+        }
+        Ok((TicketAccess { ticket: id, owner: ticket.owner, as_admin: actor.is_admin }, ticket))
+    }
+
+    /// Opens a ticket of the caller. Told: every admin.
+    pub async fn create_ticket(&self, actor: &Actor, subject: String, description: String, category: Category) -> Result<Ticket> {
+        let subject = text::field(subject, "Subject", SUBJECT)?;
+        let description = text::field(description, "Description", DESCRIPTION)?;
+        let ticket = self.store.create_ticket(actor.id, subject, description, category, clock::now()).await?;
+        self.outbox.tell(Audience::Admins, Event::Ticket(ticket.clone(), TicketNews::Created));
+        Ok(ticket)
+    }
+
+    /// The caller's tickets, newest first.
+    pub async fn own_tickets(&self, actor: &Actor) -> Result<Vec<Ticket>> {
+        let filter = TicketFilter { owner: Some(actor.id), ..Default::default() };
+        Ok(self.store.tickets(filter).await?.into_iter().map(|(ticket, _)| ticket).collect())
+    }
+
+    /// All tickets, newest first, with their owners' names. Who: an admin.
+    pub async fn all_tickets(&self, actor: &Actor, filter: TicketFilter) -> Result<Vec<(Ticket, Option<String>)>> {
+        self.require_admin(actor)?;
+        self.store.tickets(filter).await
+    }
+
+    /// A ticket's messages, oldest first.
+    pub async fn support_messages(&self, access: TicketAccess) -> Result<Vec<SupportMessage>> {
+        self.store.support_messages(access.ticket).await
+    }
+
+    /// Sends a message in a ticket, as its owner or as an admin. Refused: what is blank, too long or over the rate, and a closed ticket.
+    /// Told, after the commit: the followers and the sending socket; of a changed status everybody whom the ticket concerns.
+    pub async fn send_support(
+        self: &Arc<Self>,
+        actor: &Actor,
+        access: TicketAccess,
+        from: Option<SocketId>,
+        text: String,
+        temp_id: Option<TempId>,
+        change: TicketChange,
+        done: Done<SupportWritten>,
+    ) {
+        let text = match self.limit(Limited::Send, actor).and_then(|()| MessageText::new(text, self.settings.messages.max_length)) {
+            Ok(text) => text.into_inner(),
+            Err(e) => return done.tell(Err(e)),
+        };
+        let nonce = temp_id.as_ref().and_then(|t| t.nonce.as_deref());
+        let key = nonce.map(|nonce| SendKey::new("ticket", access.ticket.0, actor.id, nonce, &text));
+        let write = self.write(actor, access, Some((text, key)), change);
+        let chat = Arc::clone(self);
+        let told = Done::new(move |outcome: Result<SupportWritten>| {
+            if let Ok(written) = &outcome {
+                chat.announce(written, from, temp_id);
+            }
+            done.tell(outcome);
+        });
+        self.writer.submit(Job::Support(write, told)).await;
+    }
+
+    /// Sets status or priority. Who: an admin. Told, when something changed: everybody whom the ticket concerns.
+    pub async fn change_ticket(&self, actor: &Actor, id: TicketId, change: TicketChange) -> Result<Ticket> {
+        self.require_admin(actor)?;
+        let (access, _) = self.require_ticket(actor, id).await?;
+        let write = self.write(actor, access, None, change);
+        let written = self.writer.perform(|done| Job::Support(write, done)).await?;
+        self.announce(&written, None, None);
+        Ok(written.ticket)
+    }
+
+    fn write(&self, actor: &Actor, access: TicketAccess, message: Option<(String, Option<SendKey>)>, change: TicketChange) -> SupportWrite {
+        SupportWrite {
+            ticket: access.ticket,
+            sender: actor.id,
+            is_admin: access.as_admin,
+            message,
+            status: change.status,
+            priority: change.priority,
+            after_message,
+        }
+    }
+
+    fn announce(&self, written: &SupportWritten, from: Option<SocketId>, temp_id: Option<TempId>) {
+        if let Some(stored) = &written.message {
+            let event = Event::SupportMessage(stored.row.clone(), temp_id);
+            match (stored.fresh, from) {
+                (true, from) => self.outbox.tell(Audience::RoomAnd(Room::Ticket(written.ticket.id), from), event),
+                (false, Some(from)) => self.outbox.tell(Audience::Socket(from), event),
+                (false, None) => {}
+            }
+        }
+        if written.changed {
+            let audience = Audience::Ticket { ticket: written.ticket.id, owner: written.ticket.owner };
+            self.outbox.tell(audience, Event::Ticket(written.ticket.clone(), TicketNews::Changed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_follows_its_state_machine() {
+        use Status::{Closed, InProgress, Open, Resolved};
+        for (before, by_admin, after) in [
+            (Open, true, Some(InProgress)),
+            (Open, false, Some(Open)),
+            (InProgress, true, Some(InProgress)),
+            (InProgress, false, Some(InProgress)),
+            (Resolved, true, Some(Resolved)),
+            (Resolved, false, Some(Open)),
+            (Closed, true, None),
+            (Closed, false, None),
+        ] {
+            assert_eq!(after_message(Some(before), by_admin).ok().flatten(), after, "{before:?}, admin: {by_admin}");
+        }
+        assert_eq!(after_message(None, true).expect("an unknown status is left alone"), None);
+    }
+}

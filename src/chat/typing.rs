@@ -1,0 +1,92 @@
+//! Who types where. A typist who disconnects or falls silent is taken to have stopped.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use entity::{TicketId, UserId};
+use tokio::time::Instant;
+
+use super::{Audience, Chat, Event, Participant, Room, SocketId, TicketAccess};
+use crate::auth::Actor;
+use crate::clock;
+
+/// The typists of this node, by place.
+#[derive(Default)]
+pub(super) struct Typing(Mutex<HashMap<(Room, UserId), Typist>>);
+
+struct Typist {
+    socket: SocketId,
+    name: Arc<str>,
+    last: Instant,
+}
+
+impl Typing {
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<(Room, UserId), Typist>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Chat {
+    /// The actor types in a conversation, or has stopped. Told: the other followers.
+    pub fn type_in(&self, actor: &Actor, place: Participant, from: SocketId, is_typing: bool) {
+        self.set_typing(actor, Room::Conversation(place.conversation), from, is_typing);
+    }
+
+    /// The same in a ticket.
+    pub fn type_in_ticket(&self, actor: &Actor, access: TicketAccess, from: SocketId, is_typing: bool) {
+        self.set_typing(actor, Room::Ticket(access.ticket), from, is_typing);
+    }
+
+    fn set_typing(&self, actor: &Actor, room: Room, from: SocketId, is_typing: bool) {
+        self.typing.change(|typists| {
+            if is_typing {
+                typists.insert((room, actor.id), Typist { socket: from, name: actor.name.clone(), last: clock::instant() });
+            } else {
+                typists.remove(&(room, actor.id));
+            }
+        });
+        self.tell_typing(room, actor.id, actor.name.clone(), is_typing);
+    }
+
+    fn tell_typing(&self, room: Room, user: UserId, name: Arc<str>, is_typing: bool) {
+        self.outbox.tell(Audience::RoomWithout(room, user), Event::Typing { room, user, name: Some(name), is_typing });
+    }
+
+    /// Tells a socket that joined a conversation whether the other one types there: its user interface may still show what it last heard
+    /// elsewhere.
+    pub fn tell_who_types(&self, place: Participant, to: SocketId) {
+        let room = Room::Conversation(place.conversation);
+        let is_typing = self.typing.change(|typists| typists.contains_key(&(room, place.other)));
+        self.outbox.tell(Audience::Socket(to), Event::Typing { room, user: place.other, name: None, is_typing });
+    }
+
+    /// Tells a socket that joined a ticket who types there.
+    pub fn tell_who_types_in_ticket(&self, actor: &Actor, ticket: TicketId, to: SocketId) {
+        let room = Room::Ticket(ticket);
+        let others = |typists: &mut HashMap<(Room, UserId), Typist>| -> Vec<UserId> {
+            typists.keys().filter(|(r, user)| *r == room && *user != actor.id).map(|(_, user)| *user).collect()
+        };
+        for user in self.typing.change(others) {
+            self.outbox.tell(Audience::Socket(to), Event::Typing { room, user, name: None, is_typing: true });
+        }
+    }
+
+    /// A socket is gone, and with it what it typed.
+    pub(super) fn stop_typing_of(&self, socket: SocketId) {
+        self.stop_where(|typist| typist.socket == socket);
+    }
+
+    /// Those who have said nothing for too long have stopped.
+    pub(super) fn expire_typists(&self) {
+        self.stop_where(|typist| typist.last.elapsed() >= self.settings.presence.typing_timeout);
+    }
+
+    fn stop_where(&self, stopped: impl Fn(&Typist) -> bool) {
+        let gone: Vec<_> = self.typing.change(|typists| typists.extract_if(|_, typist| stopped(typist)).collect());
+        for ((room, user), typist) in gone {
+            self.tell_typing(room, user, typist.name, false);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The settings: `config.toml` compiled in, a file over it, the environment over both. Nothing else reads the environment.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use config::{Config, File, FileFormat, Value};
+use serde::Deserialize;
+
+use crate::origin::{Origins, Proxies};
+
+/// The documentation of every setting, with its default.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// All settings, checked. `config.toml` says what each means.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Settings {
+    pub host: String,
+    pub port: u16,
+    pub origins: Vec<String>,
+    pub trusted_proxies: Vec<String>,
+    pub database_url: String,
+    pub legacy_upstream: Option<String>,
+    pub redis_url: Option<String>,
+    pub accounts: bool,
+    pub guests: Guests,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub auth: Auth,
+    pub messages: Messages,
+    pub presence: Presence,
+    pub nudges: Nudges,
+    pub recovery: Recovery,
+    pub limits: Limits,
+}
+
+/// What becomes of sockets without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guests {
+    /// They may claim a user and hear bare nudges once the claim is corroborated.
+    Corroborated,
+    /// They are refused.
+    Deny,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[auth]`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Auth {
+    pub jwt_secret: Option<String>,
+    #[serde(with = "duration")]
+    pub token_lifetime: Duration,
+    #[serde(with = "duration")]
+    pub leeway: Duration,
+    pub require_expiry: bool,
+    pub admin_roles: Vec<String>,
+}
+
+/// `[messages]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Messages {
+    pub max_length: usize,
+    pub history_limit: u64,
+}
+
+/// `[presence]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Presence {
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    #[serde(with = "duration")]
+    pub typing_timeout: Duration,
+    #[serde(with = "duration")]
+    pub guest_window: Duration,
+    pub guest_claims_per_address: usize,
+}
+
+/// `[nudges]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Nudges {
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    #[serde(with = "duration")]
+    pub quiet: Duration,
+    #[serde(with = "duration")]
+    pub max_hold: Duration,
+}
+
+/// `[recovery]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Recovery {
+    pub enabled: bool,
+    #[serde(with = "duration")]
+    pub keep: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Limits {
+    pub sends: Rate,
+    pub events: Rate,
+    pub writes: Rate,
+    pub searches: Rate,
+    pub logins: NonZeroU32,
+    #[serde(with = "duration")]
+    pub login_window: Duration,
+    pub sockets_per_user: usize,
+    pub event_bytes: usize,
+    pub body_bytes: usize,
+    pub inbound_queue: usize,
+    pub outbound_queue: usize,
+    pub writer_queue: usize,
+    pub writer_batch: usize,
+}
+
+/// A steady rate and how far a burst may go over it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Rate {
+    pub per_second: NonZeroU32,
+    pub burst: NonZeroU32,
+}
+
+mod duration {
+    use super::{Deserialize, Duration};
+    use serde::{Deserializer, de::Error};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|_| D::Error::custom(format!("\"{text}\" is not a duration such as \"2s\" or \"10m\"")))
+    }
+}
+
+/// The environment names and the settings that they set.
+const ENVIRONMENT: [(&str, &str); 8] = [
+    ("HOST", "host"),
+    ("PORT", "port"),
+    ("DATABASE_URL", "database_url"),
+    ("JWT_SECRET", "auth.jwt_secret"),
+    ("REDIS_URL", "redis_url"),
+    ("LEGACY_UPSTREAM", "legacy_upstream"),
+    ("RUST_LOG", "log"),
+    ("FRONTEND_URL", "origins"),
+];
+
+/// A variable of the environment; an empty one counts as unset.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Settings {
+    /// Reads the defaults, `file` (or `config.toml` in the working folder, if there is one), and the environment.
+    ///
+    /// # Errors
+    /// One sentence that names key, value and source.
+    pub fn load(file: Option<&Path>) -> Result<Self, String> {
+        Self::load_with(file, variable)
+    }
+
+    /// As [`load`](Self::load), with another environment.
+    pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let defaults = || Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        let mut builder = defaults();
+        let path = file.map_or_else(|| PathBuf::from("config.toml"), Path::to_owned);
+        builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml).required(file.is_some()));
+        for (name, key) in ENVIRONMENT {
+            if let Some(value) = env(name).filter(|_| name != "FRONTEND_URL") {
+                builder = builder.set_override(key, from_environment(name, value)).map_err(|e| e.to_string())?;
+            }
+        }
+        if let Some(url) = legacy_database_url(&env).filter(|_| env("DATABASE_URL").is_none()) {
+            builder = builder.set_override("database_url", from_environment("DB_HOST", url)).map_err(|e| e.to_string())?;
+        }
+        let built = builder.build().map_err(|e| format!("The configuration cannot be read: {e}."))?;
+        let mut settings: Self = built.clone().try_deserialize().map_err(|e| format!("The configuration is wrong: {e}."))?;
+        if let Some(urls) = env("FRONTEND_URL") {
+            settings.origins.extend(urls.split(',').map(|u| u.trim().to_owned()).filter(|u| !u.is_empty()));
+        }
+        settings.check(&built)?;
+        Ok(settings)
+    }
+
+    /// Where to listen.
+    pub fn address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.host.parse().ok()?, self.port))
+    }
+
+    /// The file behind an SQLite URL.
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        let path = self.database_url.strip_prefix("sqlite:")?.trim_start_matches("//").split('?').next()?;
+        (!path.is_empty() && path != ":memory:").then_some(Path::new(path))
+    }
+
+    fn check(&self, built: &Config) -> Result<(), String> {
+        let wrong = |key: &str, value: &str, why: &str| {
+            let source = built.get::<Value>(key).ok().and_then(|v| v.origin().map(str::to_owned));
+            Err(format!(
+                "The configuration is wrong: `{key}` is \"{value}\" ({}), but {why}.",
+                source.as_deref().unwrap_or("the environment")
+            ))
+        };
+        if self.address().is_none() {
+            return wrong("host", &self.host, "it must be an IP address such as 0.0.0.0 or ::1");
+        }
+        if let Err(bad) = Origins::parse(self.origins.iter().map(String::as_str)) {
+            return wrong("origins", &bad, "an origin is written https://host or https://host:port");
+        }
+        if let Err(bad) = Proxies::parse(self.trusted_proxies.iter().map(String::as_str)) {
+            return wrong("trusted_proxies", &bad, "it must be an address or a network such as 10.0.0.0/8");
+        }
+        let schemes = ["sqlite:", "mysql:", "mariadb:", "postgres:", "postgresql:"];
+        if !schemes.iter().any(|s| self.database_url.starts_with(s)) {
+            return wrong("database_url", "…", "it must begin with sqlite:, mysql:, mariadb: or postgres:");
+        }
+        if self.auth.leeway > Duration::from_secs(60) {
+            return wrong("auth.leeway", &humantime::format_duration(self.auth.leeway).to_string(), "it may be at most 60s");
+        }
+        if let Some(upstream) = &self.legacy_upstream
+            && !upstream.parse::<axum::http::Uri>().is_ok_and(|u| u.scheme_str() == Some("http") && u.host().is_some())
+        {
+            return wrong("legacy_upstream", upstream, "it must be of the form http://host:port");
+        }
+        if self.redis_url.is_some() {
+            return wrong("redis_url", "…", "this version runs as a single node; leave REDIS_URL unset");
+        }
+        let sizes = [
+            ("limits.inbound_queue", self.limits.inbound_queue),
+            ("limits.outbound_queue", self.limits.outbound_queue),
+            ("limits.writer_queue", self.limits.writer_queue),
+            ("limits.writer_batch", self.limits.writer_batch),
+            ("limits.event_bytes", self.limits.event_bytes),
+            ("limits.sockets_per_user", self.limits.sockets_per_user),
+        ];
+        for (key, size) in sizes {
+            if size == 0 {
+                return wrong(key, "0", "it must be at least 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn from_environment(name: &str, value: String) -> Value {
+    Value::new(Some(&format!("the environment variable {name}")), value)
+}
+
+/// `DB_HOST` and its kin, as the legacy backend reads them, mean a MySQL URL.
+fn legacy_database_url(env: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    let (host, name) = (env("DB_HOST")?, env("DB_NAME")?);
+    let user = percent_encode(&env("DB_USER").unwrap_or_else(|| "root".into()));
+    let password = env("DB_PASS").map(|p| format!(":{}", percent_encode(&p))).unwrap_or_default();
+    let port = env("DB_PORT").unwrap_or_else(|| "3306".into());
+    Some(format!("mysql://{user}{password}@{host}:{port}/{}", percent_encode(&name)))
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, file).expect("a file");
+        Settings::load_with(Some(&path), |name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    fn refusal(file: &str, env: &[(&str, &str)]) -> String {
+        load(file, env).err().expect("is refused")
+    }
+
+    #[test]
+    fn the_defaults_stand_when_nothing_is_said() {
+        let settings = load("", &[]).expect("loads");
+        assert_eq!((settings.port, settings.limits.sends.burst.get(), settings.presence.grace), (5000, 40, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn the_environment_wins_and_secrets_stay_text() {
+        let env = [("PORT", "7"), ("JWT_SECRET", "0012345"), ("FRONTEND_URL", "https://a.test, https://b.test"), ("HOST", "")];
+        let settings = load("port = 6\n[limits]\nlogins = 3", &env).expect("loads");
+        assert_eq!((settings.port, settings.limits.logins.get()), (7, 3));
+        assert_eq!(settings.auth.jwt_secret.as_deref(), Some("0012345"));
+        assert!(settings.origins.contains(&"https://b.test".to_owned()) && settings.origins.contains(&"http://localhost:5173".to_owned()));
+    }
+
+    #[test]
+    fn the_legacy_database_names_mean_a_mysql_url() {
+        let env = [("DB_HOST", "db"), ("DB_USER", "u"), ("DB_PASS", "p@ss/1"), ("DB_NAME", "trips")];
+        assert_eq!(load("", &env).expect("loads").database_url, "mysql://u:p%40ss%2F1@db:3306/trips");
+        let env = [("DB_HOST", "db"), ("DB_NAME", "trips"), ("DATABASE_URL", "sqlite://x.db")];
+        assert_eq!(load("", &env).expect("loads").database_url, "sqlite://x.db");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_key_value_and_source() {
+        for (file, env, parts) in [
+            ("prot = 1", vec![], vec!["prot"]),
+            ("", vec![("PORT", "x")], vec!["port", "\"x\"", "environment variable PORT"]),
+            ("port = 70000", vec![], vec!["port", "70000"]),
+            ("host = 'nowhere'", vec![], vec!["host", "nowhere", "t.toml"]),
+            ("origins = ['localhost']", vec![], vec!["origins", "localhost", "t.toml"]),
+            ("[presence]\ngrace = 'soon'", vec![], vec!["soon", "presence.grace"]),
+            ("[auth]\nleeway = '2m'", vec![], vec!["auth.leeway", "2m"]),
+            ("[limits]\nsends = { per_second = 0, burst = 1 }", vec![], vec!["limits.sends", "0"]),
+            ("guests = 'all'", vec![], vec!["guests", "all"]),
+        ] {
+            let sentence = refusal(file, &env);
+            for part in parts {
+                assert!(sentence.contains(part), "{sentence} should name {part}");
+            }
+        }
+        let sentence = refusal("", &[("DATABASE_URL", "oracle://u:topsecret@h")]);
+        assert!(!sentence.contains("topsecret"), "{sentence}");
+    }
+}

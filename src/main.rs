@@ -1,0 +1,127 @@
+//! The command line of tidings.
+
+#![expect(clippy::print_stdout, reason = "a command line answers on standard output")]
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tidings::{app, auth::Tokens, config::LogFormat, config::Settings, store::Store};
+use tracing_subscriber::EnvFilter;
+
+mod demo;
+
+/// A Socket.IO-compatible messaging server: private chats, support tickets, REST.
+///
+/// Without a command it serves on port 5000 with an SQLite file that it creates. Settings come from config.toml and the environment:
+/// PORT, HOST, DATABASE_URL (or DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME), JWT_SECRET, FRONTEND_URL, LEGACY_UPSTREAM, RUST_LOG; a .env
+/// file in the working folder is read too.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The settings file [default: config.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Bring the database's schema up to date and exit; it is done at every start, too
+    Migrate,
+    /// Print a token for a user, for Postman or curl
+    Token {
+        /// The user's id
+        #[arg(long, value_name = "ID")]
+        user: i64,
+        /// The role that the token carries, such as admin
+        #[arg(long)]
+        role: Option<String>,
+        /// How long the token lives
+        #[arg(long, default_value = "7d", value_parser = humantime::parse_duration)]
+        expires: Duration,
+    },
+    /// Serve a fresh demo database in a temporary folder, and print users, tokens and commands to try
+    Demo,
+}
+
+fn main() -> ExitCode {
+    dotenvy::dotenv().ok();
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("tidings: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: Arguments) -> Result<(), String> {
+    let settings = Settings::load(arguments.config.as_deref())?;
+    start_log(&settings)?;
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(settings).await,
+        Command::Migrate => {
+            let store = Store::connect(&settings.database_url).await?;
+            store.migrate().await?;
+            store.close().await;
+            println!("The schema is up to date.");
+            Ok(())
+        }
+        Command::Token { user, role, expires } => {
+            let auth = &settings.auth;
+            let tokens = Tokens::new(&app::secret(&settings)?, auth.leeway, auth.require_expiry, &auth.admin_roles);
+            println!("{}", tokens.sign(entity::UserId(user), role.as_deref(), expires).map_err(|e| e.to_string())?);
+            Ok(())
+        }
+        Command::Demo => demo::run(settings).await,
+    }
+}
+
+fn start_log(settings: &Settings) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|e| format!("The configuration is wrong: `log` is not a filter: {e}."))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    let database = settings.sqlite_file().map_or_else(|| "the configured server".to_owned(), |file| file.display().to_string());
+    let server = app::Server::start(settings).await?;
+    println!("tidings listens on http://{}", server.address);
+    println!("database: {database}");
+    println!("try: curl http://{}/readyz, and `tidings demo` for users and commands to play with", reachable(server.address));
+    until_told_to_stop().await;
+    tracing::info!("stopping");
+    tokio::select! {
+        () = server.stop() => {}
+        () = until_told_to_stop() => {}
+    }
+    Ok(())
+}
+
+fn reachable(address: std::net::SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+}
+
+#[cfg(unix)]
+async fn until_told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn until_told_to_stop() {
+    tokio::signal::ctrl_c().await.ok();
+}

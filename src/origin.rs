@@ -1,0 +1,173 @@
+//! Which web origins may use the server, and which address a request comes from. One implementation for REST, polling and websocket.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// The configured origins: exact ones, and patterns whose `*.` stands for one or more labels.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Vec<Origin>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: u16,
+    any_label: bool,
+}
+
+impl Origins {
+    /// The patterns of a list such as `["https://app.example.com", "https://*.example.org:8443"]`; the first bad one is the error.
+    pub fn parse<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        list.into_iter().map(|o| Origin::parse(o).ok_or_else(|| o.to_owned())).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether a request with this `Origin` and `Host` comes from an allowed site. The server's own address is the same site.
+    pub fn allow(&self, origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+        let Some(origin) = origin.to_str().ok().and_then(Origin::parse).filter(|o| !o.any_label) else { return false };
+        let own = host
+            .and_then(|h| h.to_str().ok())
+            .and_then(|h| Origin::parse(&format!("{}://{h}", origin.scheme)))
+            .is_some_and(|own| own == origin);
+        own || self.0.iter().any(|pattern| pattern.matches(&origin))
+    }
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.trim_end_matches('/').split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            _ => 0,
+        };
+        let (any_label, rest) = match rest.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (rest, default_port),
+        };
+        let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
+        let valid = !scheme.is_empty() && !host.is_empty() && !host.starts_with('.') && host.chars().all(clean);
+        valid.then(|| Self { scheme, host: host.to_ascii_lowercase(), port, any_label })
+    }
+
+    fn matches(&self, origin: &Self) -> bool {
+        let host = if self.any_label {
+            origin.host.strip_suffix(&self.host).is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
+        } else {
+            self.host == origin.host
+        };
+        host && self.scheme == origin.scheme && self.port == origin.port
+    }
+}
+
+/// Addresses and networks of reverse proxies.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies(Vec<(IpAddr, u8)>);
+
+impl Proxies {
+    /// The networks of a list such as `["127.0.0.1", "10.0.0.0/8"]`; the first bad one is the error.
+    pub fn parse<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let network = |text: &str| {
+            let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+            let address: IpAddr = address.parse().ok()?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let bits = bits.map_or(Some(most), |b| b.parse().ok())?;
+            (bits <= most).then_some((address, bits))
+        };
+        list.into_iter().map(|t| network(t).ok_or_else(|| t.to_owned())).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|(network, bits)| match (network, address) {
+            (IpAddr::V4(n), IpAddr::V4(a)) => (n.to_bits() ^ a.to_bits()).checked_shr(32 - u32::from(*bits)).unwrap_or(0) == 0,
+            (IpAddr::V6(n), IpAddr::V6(a)) => (n.to_bits() ^ a.to_bits()).checked_shr(128 - u32::from(*bits)).unwrap_or(0) == 0,
+            _ => false,
+        })
+    }
+
+    /// The client behind `peer`: the peer itself, or, when that is a known proxy, the rightmost address in `X-Forwarded-For` that is not one.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        let hops: Vec<&str> = forwarded.map(str::trim).collect();
+        for hop in hops.iter().rev() {
+            if !self.contain(client) {
+                break;
+            }
+            match hop.parse::<IpAddr>() {
+                Ok(address) => client = address.to_canonical(),
+                Err(_) => break,
+            }
+        }
+        client
+    }
+}
+
+/// The bearer token of an `Authorization` header.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|t| !t.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(patterns: &[&str], origin: &str, host: &str) -> bool {
+        let origins = Origins::parse(patterns.iter().copied()).expect("patterns parse");
+        origins.allow(&HeaderValue::from_str(origin).expect("a header"), Some(&HeaderValue::from_str(host).expect("a header")))
+    }
+
+    #[test]
+    fn origins_match_by_scheme_host_port_and_whole_labels() {
+        let list = ["http://localhost:5173", "https://*.vercel.app", "https://site.example"];
+        for good in [
+            "http://localhost:5173",
+            "https://x.vercel.app",
+            "https://a.b.vercel.app",
+            "https://site.example",
+            "https://SITE.example:443",
+            "http://api.test:5000",
+        ] {
+            assert!(allows(&list, good, "api.test:5000"), "{good}");
+        }
+        for bad in [
+            "http://localhost:5174",
+            "https://localhost:5173",
+            "https://evil-localhost.io",
+            "http://localhost.evil.com",
+            "https://x.vercel.app.evil.com",
+            "https://vercel.app",
+            "https://evilvercel.app",
+            "https://.vercel.app",
+            "http://x.vercel.app",
+            "http://site.example",
+            "https://*.vercel.app",
+            "null",
+            "http://api.test:5001",
+            "https://user@site.example",
+        ] {
+            assert!(!allows(&list, bad, "api.test:5000"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_from_known_proxies_and_from_the_right() {
+        let proxies = Proxies::parse(["10.0.0.0/8", "::1"]).expect("networks parse");
+        let client = |peer: &str, forwarded: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", HeaderValue::from_str(forwarded).expect("a header"));
+            proxies.client(peer.parse().expect("an address"), &headers).to_string()
+        };
+        assert_eq!(client("203.0.113.9", "1.2.3.4"), "203.0.113.9");
+        assert_eq!(client("10.1.1.1", "1.2.3.4"), "1.2.3.4");
+        assert_eq!(client("10.1.1.1", "6.6.6.6, 1.2.3.4, 10.9.9.9"), "1.2.3.4");
+        assert_eq!(client("::1", "nonsense"), "::1");
+        assert_eq!(client("::ffff:10.1.1.1", "1.2.3.4"), "1.2.3.4");
+    }
+}

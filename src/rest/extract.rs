@@ -1,0 +1,153 @@
+//! What handlers take from a request: the caller, a JSON body, ids and queries. What is malformed becomes our own error, never a library's text.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+};
+
+use axum::{
+    RequestPartsExt,
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use crate::app::Peer;
+use crate::auth::Actor;
+use crate::chat::Visitor;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::limits::Limited;
+use crate::origin::{Proxies, bearer};
+use crate::socket::Context;
+use crate::wire::inbound::decimal_id;
+
+/// The authenticated caller. Writing requests are counted; every request vouches for guest sockets of the same client.
+pub struct Caller(pub Actor);
+
+impl FromRequestParts<Context> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Context) -> Result<Self> {
+        let token = bearer(&parts.headers).ok_or(Error::Unauthorized("Authentication token is required"))?;
+        let actor = api.chat.authenticate(token).await?;
+        if [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
+            api.chat.limit(Limited::Write, &actor)?;
+        }
+        let guests = api.chat.vouch_by_request(actor.id, visitor(parts, &api.proxies));
+        crate::socket::adopt_guests(api, actor.id, guests);
+        Ok(Self(actor))
+    }
+}
+
+/// Where a request comes from.
+pub fn visitor(parts: &Parts, proxies: &Proxies) -> Visitor {
+    let peer = parts.extensions.get::<Peer>().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.address);
+    Visitor { address: proxies.client(peer.ip(), &parts.headers), agent: agent(&parts.headers) }
+}
+
+fn agent(headers: &HeaderMap) -> Option<u64> {
+    let agent = headers.get(header::USER_AGENT).filter(|agent| !agent.is_empty())?;
+    let mut hasher = DefaultHasher::new();
+    agent.as_bytes().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// The client's address, for those who have no token yet.
+pub struct ClientAddress(pub std::net::IpAddr);
+
+impl FromRequestParts<Context> for ClientAddress {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Context) -> Result<Self> {
+        Ok(Self(visitor(parts, &api.proxies).address))
+    }
+}
+
+/// A JSON body.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Context> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, api: &Context) -> Result<Self> {
+        let declared = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let mime = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if mime != "application/json" && !(mime.starts_with("application/") && mime.ends_with("+json")) {
+            return Err(Error::UnsupportedMediaType);
+        }
+        let bytes = Bytes::from_request(request, api).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Error::TooLarge } else { Error::invalid("The body could not be read") }
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|e| match e.classify() {
+            serde_json::error::Category::Data => Error::invalid("The body does not have the expected fields"),
+            _ => Error::invalid("The body is not valid JSON"),
+        })
+    }
+}
+
+/// The id in a path; a malformed one names nothing that exists.
+pub struct Id(pub i64);
+
+impl FromRequestParts<Context> for Id {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self> {
+        const NOTHING: Error = Error::NotFound("No such id");
+        let Path(text) = parts.extract::<Path<String>>().await.map_err(|_| NOTHING)?;
+        decimal_id(&text).map(Self).ok_or(NOTHING)
+    }
+}
+
+/// The query of a request. Nonsense in it is a 400 that names the parameter.
+pub struct Params(HashMap<String, String>);
+
+impl FromRequestParts<Context> for Params {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self> {
+        let Query(pairs) = parts.extract::<Query<Vec<(String, String)>>>().await.map_err(|_| Error::invalid("The query is malformed"))?;
+        Ok(Self(pairs.into_iter().collect()))
+    }
+}
+
+impl Params {
+    /// A parameter as it is.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A parameter that is an id.
+    pub fn id(&self, name: &'static str) -> Result<Option<i64>> {
+        self.parse(name, decimal_id, "a positive number")
+    }
+
+    /// How many rows are asked for.
+    pub fn limit(&self) -> Result<Option<u64>> {
+        self.parse("limit", |text| text.parse().ok().filter(|n| (1..=1000).contains(n)), "a number from 1 to 1000")
+    }
+
+    /// A parameter that is a moment.
+    pub fn moment(&self, name: &'static str) -> Result<Option<Timestamp>> {
+        // In a query that was not encoded a `+` has become a blank.
+        let moment = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?.to_utc());
+        self.parse(name, moment, "an ISO 8601 moment")
+    }
+
+    /// A parameter that is one of a few words; an empty one is none.
+    pub fn word<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>, allowed: &str) -> Result<Option<T>> {
+        match self.text(name).filter(|text| !text.is_empty()) {
+            Some(text) => parse(text).map(Some).ok_or_else(|| Error::invalid(format!("{name} must be one of {allowed}"))),
+            None => Ok(None),
+        }
+    }
+
+    fn parse<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>, form: &str) -> Result<Option<T>> {
+        match self.text(name) {
+            Some(text) => parse(text).map(Some).ok_or_else(|| Error::invalid(format!("{name} must be {form}"))),
+            None => Ok(None),
+        }
+    }
+}

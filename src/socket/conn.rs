@@ -1,0 +1,191 @@
+//! One connected socket: who it is, its events in their order, and what it follows. The library runs the handlers of a socket side by side;
+//! here they queue, and one task at a time takes them out. An idle socket has no task.
+
+use std::{
+    collections::VecDeque,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use entity::UserId;
+use futures_util::FutureExt;
+use socketioxide_core::{Sid, Str};
+
+use super::Context;
+use super::adapter::{Line, QueueFull};
+use super::nudges::Nudges;
+use super::recovery::{Following, Offset};
+use crate::app::Link;
+use crate::auth::Actor;
+use crate::chat::{Event, Room, SocketId, Visitor};
+use crate::wire::outbound::Frame;
+
+/// A socket and all that is known of it.
+pub struct Conn {
+    /// Its number on this node.
+    pub id: SocketId,
+    /// Its number in the library.
+    pub sid: Sid,
+    /// Who it is; none for a guest.
+    pub actor: Option<Actor>,
+    /// Where it comes from.
+    pub visitor: Visitor,
+    /// Whether it understands connection state recovery.
+    pub recovers: bool,
+    /// The TCP connection of its handshake.
+    pub link: Option<Link>,
+    line: Line,
+    inbox: Mutex<Inbox>,
+    state: Mutex<State>,
+    gone: AtomicBool,
+}
+
+/// What changes in the life of a socket.
+#[derive(Default)]
+pub struct State {
+    /// What it follows.
+    pub following: Vec<Following>,
+    /// As whom a guest counts.
+    pub guest_of: Option<UserId>,
+    /// What it has heard.
+    pub heard: Offset,
+    /// The private id of its session.
+    pub pid: Option<String>,
+    /// Whether the client was told its private id on this connection.
+    pub offered: bool,
+    /// While it is told what it missed: the messages that came meanwhile.
+    pub held: Option<Vec<Event>>,
+    /// Held back and coalesced nudges.
+    pub nudges: Nudges,
+}
+
+/// An event as it came in.
+pub struct Incoming {
+    /// The JSON array of the name and the arguments.
+    pub packet: Str,
+    /// The number of the ack that is asked for.
+    pub ack: Option<i64>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    waiting: VecDeque<Incoming>,
+    open: bool,
+    running: bool,
+}
+
+impl Conn {
+    /// A socket whose events wait until it is [opened](Self::open).
+    pub fn new(id: SocketId, sid: Sid, actor: Option<Actor>, visitor: Visitor, recovers: bool, link: Option<Link>, line: Line) -> Self {
+        let (inbox, state) = Default::default();
+        Self { id, sid, actor, visitor, recovers, link, line, inbox, state, gone: AtomicBool::new(false) }
+    }
+
+    /// As whom the socket counts: its user, or the one a guest was corroborated to be.
+    pub fn user(&self) -> Option<UserId> {
+        self.actor.as_ref().map(|actor| actor.id).or_else(|| self.state().guest_of)
+    }
+
+    /// What changes.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the socket follows a room.
+    pub fn follows(&self, room: Room) -> bool {
+        self.state().following.iter().any(|f| f.room == room)
+    }
+
+    /// Sends frames in their order.
+    pub fn send(&self, frames: &[Frame]) -> Result<(), QueueFull> {
+        frames.iter().try_for_each(|frame| self.line.event(self.sid, frame.packet(None)))
+    }
+
+    /// Sends a message event, with its offset to those who recover.
+    pub fn send_message(&self, state: &mut State, frame: &Frame, event: &Event) -> Result<(), QueueFull> {
+        state.heard.advance(event);
+        let offset = self.recovers.then(|| state.heard.to_string());
+        self.line.event(self.sid, frame.packet(offset.as_deref()))
+    }
+
+    /// Answers an ack.
+    pub fn ack(&self, array: String, ack: i64) -> Result<(), QueueFull> {
+        self.line.ack(self.sid, array, ack)
+    }
+
+    /// Tells the client its private id, once.
+    pub fn offer(&self) -> Result<(), QueueFull> {
+        let pid = {
+            let mut state = self.state();
+            if state.offered {
+                return Ok(());
+            }
+            state.offered = true;
+            state.pid.clone()
+        };
+        pid.map_or(Ok(()), |pid| self.line.offer(self.sid, &pid))
+    }
+
+    /// Notes that the socket is gone. True for the first who notes it.
+    pub fn leave(&self) -> bool {
+        !self.gone.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the socket is gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Queues an event; false when too many wait.
+    pub fn push(self: &Arc<Self>, context: &Context, event: Incoming) -> bool {
+        let mut inbox = self.inbox();
+        if inbox.waiting.len() >= context.settings.limits.inbound_queue {
+            return false;
+        }
+        inbox.waiting.push_back(event);
+        self.run(context, &mut inbox);
+        true
+    }
+
+    /// The socket is connected: its events may run.
+    pub fn open(self: &Arc<Self>, context: &Context) {
+        let mut inbox = self.inbox();
+        inbox.open = true;
+        self.run(context, &mut inbox);
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(self: &Arc<Self>, context: &Context, inbox: &mut Inbox) {
+        if !inbox.open || inbox.running || inbox.waiting.is_empty() {
+            return;
+        }
+        inbox.running = true;
+        let (conn, context) = (Arc::clone(self), context.clone());
+        tokio::spawn(async move {
+            while let Some(event) = conn.next() {
+                let ack = event.ack;
+                let handled = AssertUnwindSafe(super::events::handle(&context, &conn, event)).catch_unwind().await;
+                if handled.is_err() {
+                    tracing::error!(socket = conn.id.0, "an event handler panicked");
+                    super::events::refuse(&context, &conn, &Default::default(), ack, &crate::error::Error::internal("panic"));
+                }
+            }
+        });
+    }
+
+    fn next(&self) -> Option<Incoming> {
+        let mut inbox = self.inbox();
+        if self.is_gone() {
+            inbox.waiting.clear();
+        }
+        let next = inbox.waiting.pop_front();
+        inbox.running = next.is_some();
+        next
+    }
+}

@@ -1,0 +1,105 @@
+//! What stands before the Socket.IO service: foreign origins stay out of websockets, and a session that was cut off stays cut off. The
+//! library can close a namespace but no transport; here the transport's TCP connection is shut, or a poller is told that its session is over.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use socketioxide_core::Sid;
+use tokio::time::Instant;
+
+use crate::app::{Link, Peer};
+use crate::clock;
+use crate::origin::Origins;
+
+/// The gate before the Socket.IO service.
+pub struct Gate {
+    origins: Arc<Origins>,
+    sessions: Mutex<HashMap<String, Session>>,
+}
+
+enum Session {
+    /// Upgraded from polling to a websocket on this connection.
+    Upgraded(Link),
+    /// Cut off at that moment.
+    Cut(Instant),
+}
+
+/// For how long a poller may come back to a session that was cut off: the library forgets it after a ping interval and a timeout.
+const CUT_FOR: Duration = Duration::from_secs(60);
+
+impl Gate {
+    /// A gate that lets these origins in.
+    pub fn new(origins: Arc<Origins>) -> Arc<Self> {
+        Arc::new(Self { origins, sessions: Mutex::default() })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a session: by its websocket's TCP connection, or at its next poll.
+    pub fn cut(&self, sid: Sid, handshake: Option<&Link>, is_websocket: bool) {
+        match self.sessions().insert(sid.to_string(), Session::Cut(clock::instant())) {
+            Some(Session::Upgraded(link)) => link.cut(),
+            _ if is_websocket => {
+                if let Some(link) = handshake {
+                    link.cut();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets a session that ended by itself.
+    pub fn forget(&self, sid: Sid) {
+        let mut sessions = self.sessions();
+        if let Some(Session::Upgraded(_)) = sessions.get(&sid.to_string()) {
+            sessions.remove(&sid.to_string());
+        }
+    }
+
+    /// Forgets sessions that were cut off long ago.
+    pub fn forget_old(&self) {
+        self.sessions().retain(|_, session| match session {
+            Session::Upgraded(link) => link.is_open(),
+            Session::Cut(at) => at.elapsed() < CUT_FOR,
+        });
+    }
+
+    /// The middleware.
+    pub async fn pass(State(gate): State<Arc<Self>>, request: Request, next: Next) -> Response {
+        let headers = request.headers();
+        let is_upgrade = headers.get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        if let Some(origin) = headers.get(header::ORIGIN)
+            && is_upgrade
+            && !gate.origins.allow(origin, headers.get(header::HOST))
+        {
+            return (StatusCode::FORBIDDEN, "Origin not allowed").into_response();
+        }
+        if let Some(sid) = session_of(request.uri().query().unwrap_or_default()) {
+            let mut sessions = gate.sessions();
+            if let Some(Session::Cut(_)) = sessions.get(sid) {
+                return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
+            }
+            if let Some(peer) = request.extensions().get::<Peer>().filter(|_| is_upgrade) {
+                sessions.insert(sid.to_owned(), Session::Upgraded(peer.link.clone()));
+            }
+        }
+        next.run(request).await
+    }
+}
+
+fn session_of(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("sid="))
+}

@@ -1,0 +1,294 @@
+//! The Socket.IO transport: who is admitted, what is registered for a socket, what happens when it goes. Events are in `events`.
+
+mod adapter;
+mod conn;
+mod events;
+mod gate;
+mod hub;
+mod nudges;
+mod recovery;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, http::header, middleware};
+use entity::UserId;
+use serde::Deserialize;
+use socketioxide::extract::{Extension, SocketRef, TryData};
+use socketioxide::handler::{ConnectHandler, FromMessageParts};
+use socketioxide::socket::{DisconnectReason, Socket};
+use socketioxide::{ParserConfig, SocketIo};
+use socketioxide_core::Value;
+use tokio::sync::mpsc;
+
+use crate::app::Peer;
+use crate::auth::Actor;
+use crate::chat::{Chat, SocketId};
+use crate::clock;
+use crate::config::{Guests, Settings};
+use crate::error::{Error, Result};
+use crate::origin::{Proxies, bearer};
+use crate::rest::visitor;
+use crate::wire::outbound;
+
+use adapter::LineAdapter;
+pub use conn::Conn;
+use conn::Incoming;
+pub use gate::Gate;
+pub use hub::Hub;
+use recovery::Restored;
+
+/// The Socket.IO server, with the one adapter.
+pub type Io = SocketIo<LineAdapter>;
+
+/// What every event handler may use.
+#[derive(Clone)]
+pub struct Context {
+    /// The rules.
+    pub chat: Arc<Chat>,
+    /// The sockets.
+    pub hub: Arc<Hub>,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Whose `X-Forwarded-For` counts.
+    pub proxies: Arc<Proxies>,
+}
+
+/// How long a connection may stay without saying CONNECT.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The routes of the Socket.IO service.
+pub fn routes(context: Context, cut: mpsc::UnboundedReceiver<Arc<Conn>>) -> Router {
+    let limits = &context.settings.limits;
+    let (service, io) = SocketIo::builder()
+        .max_payload(limits.event_bytes as u64)
+        .ws_max_message_size(limits.event_bytes)
+        .ws_max_frame_size(limits.event_bytes)
+        .max_buffer_size(limits.outbound_queue)
+        .with_parser(ParserConfig::common().max_incoming_binaries(0))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .with_adapter::<LineAdapter>(context.hub.line.clone())
+        .build_svc();
+    context.hub.io.set(io.clone()).ok();
+    let admitting = context.clone();
+    let admit = move |socket: SocketRef<LineAdapter>, TryData(auth): TryData<Auth>| {
+        let context = admitting.clone();
+        async move { admit(context, socket, auth.unwrap_or_default()).await }
+    };
+    let connecting = context.clone();
+    let connected = move |Extension(admitted): Extension<Admitted>| {
+        let context = connecting.clone();
+        async move { connected(&context, admitted).await }
+    };
+    io.ns("/", connected.with(admit));
+    tokio::spawn(sign_off(context.clone(), cut));
+    tokio::spawn(watch(context.clone()));
+    let gate = middleware::from_fn_with_state(context.hub.gate.clone(), Gate::pass);
+    Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
+}
+
+/// What a client may say in its CONNECT packet.
+#[derive(Default, Deserialize)]
+struct Auth {
+    #[serde(default)]
+    token: serde_json::Value,
+    pid: Option<String>,
+    offset: Option<String>,
+    #[serde(default)]
+    recovery: bool,
+}
+
+/// Why a socket is refused; the client's `connect_error` shows the sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+/// A socket that was admitted, on its way to the connect handler.
+#[derive(Clone)]
+struct Admitted {
+    conn: Arc<Conn>,
+    restored: Option<Arc<Restored>>,
+}
+
+async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Auth) -> Result<(), Refused> {
+    let actor = authenticate(&context, &socket, &auth).await.map_err(|error| {
+        tracing::debug!(code = crate::wire::error::code(&error), "a socket was refused");
+        Refused(error.to_string())
+    })?;
+    let parts = socket.req_parts();
+    let recovers = context.settings.recovery.enabled && (auth.recovery || parts.headers.contains_key(header::ORIGIN));
+    let link = parts.extensions.get::<Peer>().map(|peer| peer.link.clone());
+    let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
+    let conn = Arc::new(Conn::new(id, socket.id, actor, from, recovers, link, context.hub.line.clone()));
+    // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
+    let (events, handling) = (conn.clone(), context.clone());
+    socket.on_fallback(move |RawEvent(incoming): RawEvent| {
+        let ack = incoming.ack;
+        if !events.push(&handling, incoming) {
+            let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
+            events::refuse(&handling, &events, &Default::default(), ack, &busy);
+        }
+        std::future::ready(())
+    });
+    let (leaving, left) = (conn.clone(), context.clone());
+    socket.on_disconnect(move |reason: DisconnectReason| {
+        let (conn, context) = (leaving.clone(), left.clone());
+        async move { disconnected(&context, &conn, reason).await }
+    });
+    let restored = match auth.pid.filter(|_| recovers) {
+        Some(pid) => recovery::restore(&context, &conn, &pid, auth.offset.as_deref()).await.map(Arc::new),
+        None => None,
+    };
+    socket.extensions.insert(Admitted { conn, restored });
+    Ok(())
+}
+
+async fn authenticate(context: &Context, socket: &SocketRef<LineAdapter>, auth: &Auth) -> Result<Option<Actor>> {
+    let token = match &auth.token {
+        serde_json::Value::String(token) if !token.is_empty() => Some(token.strip_prefix("Bearer ").unwrap_or(token)),
+        serde_json::Value::Null => bearer(&socket.req_parts().headers),
+        serde_json::Value::String(_) => bearer(&socket.req_parts().headers),
+        _ => return Err(Error::Unauthorized("Token is not valid")),
+    };
+    let Some(token) = token else {
+        return match context.settings.guests {
+            Guests::Corroborated => Ok(None),
+            Guests::Deny => Err(Error::Unauthorized("Authentication token is required")),
+        };
+    };
+    let actor = context.chat.authenticate(token).await?;
+    if context.hub.sockets_of(actor.id).len() >= context.settings.limits.sockets_per_user {
+        return Err(Error::invalid("Too many connections of this user"));
+    }
+    Ok(Some(actor))
+}
+
+async fn connected(context: &Context, Admitted { conn, restored }: Admitted) {
+    if let Some(restored) = restored.as_deref() {
+        welcome_back(context, &conn, restored);
+    }
+    if !context.hub.add(&conn) {
+        return;
+    }
+    if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
+        context.hub.follow(&conn, &restored.following, true);
+        recovery::replay(context, &conn, restored).await;
+        recovery::remember(context, &conn).await;
+    }
+    match (&conn.actor, restored.as_deref().and_then(|r| r.guest_of)) {
+        (Some(actor), _) => {
+            let guests = context.chat.vouch_by_socket(actor.id, conn.visitor);
+            adopt_guests(context, actor.id, guests);
+            context.chat.arrive(actor.id, &actor.name, conn.id).await;
+        }
+        (None, Some(user)) if context.chat.claim(conn.id, user, conn.visitor) => {
+            events::adopt(context, &conn, user).await;
+            conn.send(&[outbound::bare_nudge()]).ok();
+        }
+        (None, _) => {}
+    }
+    conn.open(context);
+    if conn.is_gone() {
+        depart(context, &conn);
+    }
+}
+
+/// The library's CONNECT has just cleared the client's private id: it gets it again before anything else, and hears nothing new before
+/// what it missed. A socket that the client has left behind is cut.
+fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
+    {
+        let mut state = conn.state();
+        state.pid = Some(restored.pid.clone());
+        state.heard = restored.offset;
+        state.held = conn.actor.is_some().then(Vec::new);
+    }
+    if conn.offer().is_err() {
+        context.hub.cut(conn);
+    }
+    let users = conn.user().or(restored.guest_of).into_iter();
+    for old in users.flat_map(|user| context.hub.sockets_of(user)) {
+        if old.id != conn.id && old.state().pid.as_ref() == Some(&restored.pid) {
+            context.hub.cut(&old);
+        }
+    }
+}
+
+async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
+    context.hub.gate.forget(conn.sid);
+    let pid = conn.state().pid.clone();
+    sign_off_one(context, conn);
+    tracing::debug!(socket = conn.id.0, user = conn.user().map(|u| u.0), ?reason, "a socket is gone");
+    // A client that closed its socket itself does not come back to it.
+    if let Some(pid) = pid.filter(|_| reason == DisconnectReason::ClientNSDisconnect) {
+        context.chat.end_session(&pid).await;
+    }
+}
+
+/// Signs off the sockets that the hub has cut off.
+async fn sign_off(context: Context, mut cut: mpsc::UnboundedReceiver<Arc<Conn>>) {
+    while let Some(conn) = cut.recv().await {
+        sign_off_one(&context, &conn);
+    }
+}
+
+fn sign_off_one(context: &Context, conn: &Arc<Conn>) {
+    if conn.leave() {
+        depart(context, conn);
+    }
+}
+
+/// Takes a socket that is gone out of everything; harmless when done twice.
+fn depart(context: &Context, conn: &Arc<Conn>) {
+    context.hub.remove(conn);
+    match &conn.actor {
+        Some(actor) => context.chat.stop_vouching(actor.id, conn.visitor),
+        None => context.chat.withdraw_claim(conn.id, conn.visitor),
+    }
+    if let Some(user) = conn.user() {
+        context.chat.depart(user, conn.id);
+    }
+}
+
+/// Watches living sockets: tokens that expire, sessions that are in use.
+async fn watch(context: Context) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    for n in 1_u64.. {
+        tick.tick().await;
+        let now = clock::now();
+        let conns = context.hub.all();
+        for conn in &conns {
+            let leeway = chrono::TimeDelta::from_std(context.settings.auth.leeway).unwrap_or_default();
+            if conn.actor.as_ref().and_then(|a| a.expires_at).is_some_and(|end| end + leeway <= now) {
+                conn.send(&outbound::failure(&Error::TokenExpired, &Default::default())).ok();
+                context.hub.expel(conn);
+            }
+        }
+        if n % crate::chat::TOUCH.as_secs() == 0 {
+            context.hub.gate.forget_old();
+            let pids: Vec<String> = conns.iter().filter_map(|conn| conn.state().pid.clone()).collect();
+            context.chat.touch_sessions(&pids).await;
+        }
+    }
+}
+
+/// Guest sockets for whom somebody has just vouched count as that user from now on.
+pub fn adopt_guests(context: &Context, user: UserId, guests: Vec<SocketId>) {
+    for conn in guests.into_iter().filter_map(|socket| context.hub.find(socket)) {
+        let context = context.clone();
+        tokio::spawn(async move { events::adopt(&context, &conn, user).await });
+    }
+}
+
+/// An event as it came, unparsed. Extraction cannot fail: every event gets its answer.
+struct RawEvent(Incoming);
+
+impl FromMessageParts<LineAdapter> for RawEvent {
+    type Error = std::convert::Infallible;
+
+    fn from_message_parts(_: &Arc<Socket<LineAdapter>>, value: &mut Value, ack: &Option<i64>) -> Result<Self, Self::Error> {
+        let packet = match value {
+            Value::Str(text, _) => text.clone(),
+            Value::Bytes(_) => Default::default(),
+        };
+        Ok(Self(Incoming { packet, ack: *ack }))
+    }
+}

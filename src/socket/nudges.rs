@@ -1,0 +1,154 @@
+//! Nudges: `conversation-updated` and `message-read`. The frontends refetch their lists on each, and unmount the open chat while they do,
+//! so a socket gets at most one of a kind per conversation and interval, and none while its user is busy, for a while. The first to an idle
+//! socket goes at once, the last is never lost.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use entity::ConversationId;
+use tokio::time::Instant;
+
+use super::Hub;
+use super::conn::Conn;
+use crate::chat::{Event, Room};
+use crate::clock;
+use crate::wire::outbound;
+
+/// The nudges of one socket.
+#[derive(Default)]
+pub struct Nudges {
+    busy_until: Option<Instant>,
+    told: HashMap<Key, Instant>,
+    pending: HashMap<Key, Pending>,
+    running: bool,
+}
+
+/// Nudges with equal keys collapse. A guest hears of no conversation in particular.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Updated(ConversationId),
+    Read(ConversationId),
+    Guest,
+}
+
+struct Pending {
+    not_before: Instant,
+    /// However busy the user is.
+    deadline: Instant,
+    event: Event,
+    /// Not to be told to a socket that follows this room when the time comes.
+    outside: Option<Room>,
+}
+
+/// Past this many remembered moments those are forgotten that no longer matter.
+const REMEMBERED: usize = 64;
+
+impl Nudges {
+    fn due(&self, key: &Key, pending: &Pending, interval: Duration) -> Instant {
+        let spaced = self.told.get(key).map_or(pending.not_before, |told| pending.not_before.max(*told + interval));
+        match self.busy_until {
+            Some(busy) if busy > spaced => spaced.max(busy.min(pending.deadline)),
+            _ => spaced,
+        }
+    }
+
+    fn soonest(&self, interval: Duration) -> Option<(Key, Instant)> {
+        self.pending.iter().map(|(key, pending)| (*key, self.due(key, pending, interval))).min_by_key(|(_, due)| *due)
+    }
+}
+
+impl Hub {
+    /// The user of this socket types or sends: no list shall be refetched under the keyboard.
+    pub fn busy(&self, conn: &Conn) {
+        conn.state().nudges.busy_until = Some(clock::instant() + self.settings.nudges.quiet);
+    }
+
+    /// Nudges a socket, now or when its time comes.
+    pub(super) fn nudge(self: &Arc<Self>, conn: &Arc<Conn>, event: &Event, outside: Option<Room>) {
+        let (key, delay) = match event {
+            Event::ConversationUpdated { delay, .. } if conn.actor.is_none() => (Key::Guest, *delay),
+            Event::ConversationUpdated { conversation, delay } => (Key::Updated(*conversation), *delay),
+            Event::MessagesRead { conversation, .. } => (Key::Read(*conversation), Duration::ZERO),
+            _ => return,
+        };
+        let now = clock::instant();
+        let mut state = conn.state();
+        let nudges = &mut state.nudges;
+        let mut pending = Pending { not_before: now + delay, deadline: now + self.settings.nudges.max_hold, event: event.clone(), outside };
+        if let Some(earlier) = nudges.pending.remove(&key) {
+            pending = merge(earlier, pending);
+        }
+        nudges.pending.insert(key, pending);
+        if nudges.running {
+            return;
+        }
+        match self.take_due(nudges, now) {
+            Some(due) => {
+                drop(state);
+                self.tell_nudge(conn, &due.event, due.outside);
+            }
+            None => {
+                nudges.running = true;
+                drop(state);
+                tokio::spawn(Arc::clone(self).tell_pending(Arc::clone(conn)));
+            }
+        }
+    }
+
+    /// Takes out the nudge that has been due the longest, if one is due.
+    fn take_due(&self, nudges: &mut Nudges, now: Instant) -> Option<Pending> {
+        let interval = self.settings.nudges.interval;
+        let (key, due) = nudges.soonest(interval)?;
+        if due > now {
+            return None;
+        }
+        if nudges.told.len() >= REMEMBERED {
+            nudges.told.retain(|_, told| told.elapsed() < interval);
+        }
+        nudges.told.insert(key, now);
+        nudges.pending.remove(&key)
+    }
+
+    /// Runs as long as nudges are pending.
+    async fn tell_pending(self: Arc<Self>, conn: Arc<Conn>) {
+        while !conn.is_gone() {
+            let now = clock::instant();
+            let (due, soonest) = {
+                let mut state = conn.state();
+                let due = self.take_due(&mut state.nudges, now);
+                let soonest = state.nudges.soonest(self.settings.nudges.interval);
+                state.nudges.running = due.is_some() || soonest.is_some();
+                (due, soonest)
+            };
+            match (due, soonest) {
+                (Some(due), _) => self.tell_nudge(&conn, &due.event, due.outside),
+                (None, Some((_, moment))) => tokio::time::sleep_until(moment).await,
+                (None, None) => return,
+            }
+        }
+    }
+
+    fn tell_nudge(&self, conn: &Arc<Conn>, event: &Event, outside: Option<Room>) {
+        if outside.is_some_and(|room| conn.follows(room)) {
+            return;
+        }
+        let frames = if conn.actor.is_none() { vec![outbound::bare_nudge()] } else { outbound::frames(event) };
+        if conn.send(&frames).is_err() {
+            self.cut(conn);
+        }
+    }
+}
+
+/// Two nudges as one: not before either wants, by the earlier one's deadline, to whom either goes, with what both say.
+fn merge(earlier: Pending, later: Pending) -> Pending {
+    let event = match (earlier.event, later.event) {
+        (Event::MessagesRead { messages: mut all, .. }, Event::MessagesRead { conversation, reader, read_at, messages }) => {
+            all.extend(messages);
+            all.sort_unstable();
+            all.dedup();
+            Event::MessagesRead { conversation, reader, read_at, messages: all }
+        }
+        (_, later) => later,
+    };
+    let outside = if earlier.outside == later.outside { later.outside } else { None };
+    Pending { not_before: earlier.not_before.max(later.not_before).min(earlier.deadline), deadline: earlier.deadline, event, outside }
+}

@@ -1,0 +1,153 @@
+//! The queries on `conversations`: pairs, contacts, the inbox.
+
+use entity::{ConversationId, UserId, conversation};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
+
+use super::{Store, containing, failure, is_duplicate};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+
+/// A conversation as one of its two users sees it in the inbox.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct InboxRow {
+    pub id: ConversationId,
+    pub user1: UserId,
+    pub user2: UserId,
+    pub created_at: Timestamp,
+    pub other: UserId,
+    pub other_name: Option<String>,
+    pub other_avatar: Option<String>,
+    pub other_role: Option<String>,
+    pub last_message: Option<String>,
+    pub last_activity: Timestamp,
+    pub unread: i64,
+}
+
+/// Which part of an inbox is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct InboxFilter {
+    /// Only this conversation.
+    pub only: Option<ConversationId>,
+    /// Only those whose other user's name contains this.
+    pub search: Option<String>,
+    /// Only those with an activity before this one; the id breaks ties.
+    pub before: Option<(Timestamp, Option<ConversationId>)>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+impl Store {
+    /// The two users of a conversation.
+    pub async fn find_members(&self, id: ConversationId) -> Result<Option<(UserId, UserId)>> {
+        let row = conversation::Entity::find_by_id(id).one(&self.read).await.map_err(failure)?;
+        Ok(row.map(|c| (c.user1_id, c.user2_id)))
+    }
+
+    /// The conversation of two users, in whichever order an old row has them.
+    pub async fn find_conversation(&self, a: UserId, b: UserId) -> Result<Option<ConversationId>> {
+        let pair =
+            |x: UserId, y: UserId| Condition::all().add(conversation::Column::User1Id.eq(x)).add(conversation::Column::User2Id.eq(y));
+        let found = conversation::Entity::find()
+            .filter(Condition::any().add(pair(a, b)).add(pair(b, a)))
+            .order_by_asc(conversation::Column::Id)
+            .one(&self.read)
+            .await;
+        Ok(found.map_err(failure)?.map(|c| c.id))
+    }
+
+    /// The conversation of two users and whether it is new. Those who race get the same one.
+    pub async fn get_or_create_conversation(&self, a: UserId, b: UserId, now: Timestamp) -> Result<(ConversationId, bool)> {
+        if let Some(id) = self.find_conversation(a, b).await? {
+            return Ok((id, false));
+        }
+        let row = conversation::ActiveModel {
+            user1_id: Set(a.min(b)),
+            user2_id: Set(a.max(b)),
+            created_at: Set(Some(now)),
+            last_message_at: Set(Some(now)),
+            ..Default::default()
+        };
+        match conversation::Entity::insert(row).exec(&self.write).await {
+            Ok(done) => Ok((done.last_insert_id, true)),
+            Err(e) if is_duplicate(&e) => {
+                let id = self.find_conversation(a, b).await?;
+                Ok((id.ok_or_else(|| Error::internal("a conversation exists and is not found"))?, false))
+            }
+            Err(e) => Err(failure(e)),
+        }
+    }
+
+    /// The users with whom `user` shares a conversation.
+    pub async fn contacts(&self, user: UserId) -> Result<Vec<UserId>> {
+        let sql = "SELECT user2_id FROM conversations WHERE user1_id = ? UNION SELECT user1_id FROM conversations WHERE user2_id = ?";
+        let rows = self.rows(sql, vec![user.0.into(), user.0.into()]).await?;
+        rows.iter().map(|row| Ok(UserId(row.try_get_by_index(0)?))).collect::<Result<_, _>>().map_err(failure)
+    }
+
+    /// The inbox of `user`, newest activity first: one statement that seeks the last and counts the unread messages of each conversation.
+    pub async fn inbox(&self, user: UserId, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
+        let mut sql = String::from(
+            "SELECT c.id, c.user1_id, c.user2_id, c.created_at, u.username, u.avatar, u.role, m.message_text, \
+             COALESCE(m.created_at, c.created_at) AS activity, \
+             (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read = FALSE AND r.conversation_id = c.id) + \
+             (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read IS NULL AND r.conversation_id = c.id) AS unread \
+             FROM conversations c \
+             LEFT JOIN users u ON u.id = CASE WHEN c.user1_id = ? THEN c.user2_id ELSE c.user1_id END \
+             LEFT JOIN messages m ON m.id = (SELECT MAX(l.id) FROM messages l WHERE l.conversation_id = c.id) \
+             WHERE (c.user1_id = ? OR c.user2_id = ?)",
+        );
+        let mut values: Vec<sea_orm::Value> = vec![user.0.into(); 5];
+        if let Some(id) = filter.only {
+            sql.push_str(" AND c.id = ?");
+            values.push(id.0.into());
+        }
+        if let Some(text) = &filter.search {
+            sql.push_str(" AND LOWER(u.username) LIKE ? ESCAPE '!'");
+            values.push(containing(text).into());
+        }
+        if let Some((moment, id)) = filter.before {
+            sql.push_str(" AND (COALESCE(m.created_at, c.created_at) < ?");
+            values.push(moment.into());
+            if let Some(id) = id {
+                sql.push_str(" OR (COALESCE(m.created_at, c.created_at) = ? AND c.id < ?)");
+                values.extend([moment.into(), id.0.into()]);
+            }
+            sql.push(')');
+        }
+        sql.push_str(" ORDER BY activity DESC, c.id DESC");
+        if let Some(limit) = filter.limit {
+            sql.push_str(" LIMIT ?");
+            values.push((limit as i64).into());
+        }
+        let rows = self.rows(&sql, values).await?;
+        rows.iter().map(|row| inbox_row(user, row)).collect::<Result<_, _>>().map_err(failure)
+    }
+
+    /// How many messages `user` has not read.
+    pub async fn unread_count(&self, user: UserId) -> Result<i64> {
+        let sql = "SELECT (SELECT COUNT(*) FROM messages WHERE receiver_id = ? AND is_read = FALSE) \
+                   + (SELECT COUNT(*) FROM messages WHERE receiver_id = ? AND is_read IS NULL)";
+        let rows = self.rows(sql, vec![user.0.into(), user.0.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+    }
+}
+
+fn inbox_row(user: UserId, row: &QueryResult) -> Result<InboxRow, sea_orm::DbErr> {
+    let (user1, user2) = (UserId(row.try_get_by_index(1)?), UserId(row.try_get_by_index(2)?));
+    let created_at: Option<Timestamp> = row.try_get_by_index(3)?;
+    let last_activity: Option<Timestamp> = row.try_get_by_index(8)?;
+    Ok(InboxRow {
+        id: ConversationId(row.try_get_by_index(0)?),
+        user1,
+        user2,
+        created_at: created_at.unwrap_or_default(),
+        other: if user1 == user { user2 } else { user1 },
+        other_name: row.try_get_by_index(4)?,
+        other_avatar: row.try_get_by_index(5)?,
+        other_role: row.try_get_by_index(6)?,
+        last_message: row.try_get_by_index(7)?,
+        last_activity: last_activity.or(created_at).unwrap_or_default(),
+        unread: row.try_get_by_index(9)?,
+    })
+}

@@ -1,0 +1,107 @@
+//! The queries on `messages`: pages of history, and what was stored since. Messages are written by the `writer` alone.
+
+use entity::{ConversationId, MessageId, UserId, message};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::{Store, failure};
+use crate::clock::Timestamp;
+use crate::error::Result;
+
+/// A direct message as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct Message {
+    pub id: MessageId,
+    pub conversation: ConversationId,
+    pub sender: UserId,
+    pub receiver: UserId,
+    pub text: String,
+    pub read_at: Option<Timestamp>,
+    pub is_read: bool,
+    pub created_at: Timestamp,
+}
+
+/// A part of a history, by ids.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Page {
+    /// Only messages older than this one.
+    pub before: Option<MessageId>,
+    /// Only messages newer than this one, the oldest first from there.
+    pub after: Option<MessageId>,
+    /// At most so many; all without.
+    pub limit: Option<u64>,
+}
+
+impl From<message::Model> for Message {
+    fn from(row: message::Model) -> Self {
+        Self {
+            id: row.id,
+            conversation: row.conversation_id,
+            sender: row.sender_id,
+            receiver: row.receiver_id,
+            text: row.message_text,
+            read_at: row.read_at,
+            is_read: row.is_read.unwrap_or(false),
+            created_at: row.created_at.unwrap_or_default(),
+        }
+    }
+}
+
+impl Store {
+    /// A page of a conversation, oldest first, and whether there is more in the page's direction.
+    pub async fn history(&self, conversation: ConversationId, page: Page) -> Result<(Vec<Message>, bool)> {
+        let mut query = message::Entity::find().filter(message::Column::ConversationId.eq(conversation));
+        if let Some(id) = page.before {
+            query = query.filter(message::Column::Id.lt(id));
+        }
+        let forward = page.after.is_some();
+        query = match page.after {
+            Some(id) => query.filter(message::Column::Id.gt(id)).order_by_asc(message::Column::Id),
+            None => query.order_by_desc(message::Column::Id),
+        };
+        if let Some(limit) = page.limit {
+            query = query.limit(limit + 1);
+        }
+        let mut rows = query.all(&self.read).await.map_err(failure)?;
+        let limit = page.limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        if !forward {
+            rows.reverse();
+        }
+        Ok((rows.into_iter().map(Message::from).collect(), more))
+    }
+
+    /// The message with this id.
+    pub async fn find_message(&self, id: MessageId) -> Result<Option<Message>> {
+        Ok(message::Entity::find_by_id(id).one(&self.read).await.map_err(failure)?.map(Message::from))
+    }
+
+    /// The messages of several conversations, each newer than its own bound, in the order of their ids: one statement, one snapshot.
+    pub async fn messages_since(&self, bounds: &[(ConversationId, MessageId)]) -> Result<Vec<Message>> {
+        if bounds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let newer = |(id, after): &(ConversationId, MessageId)| {
+            Condition::all().add(message::Column::ConversationId.eq(*id)).add(message::Column::Id.gt(*after))
+        };
+        let any = bounds.iter().map(newer).fold(Condition::any(), Condition::add);
+        let rows = message::Entity::find().filter(any).order_by_asc(message::Column::Id).all(&self.read).await.map_err(failure)?;
+        Ok(rows.into_iter().map(Message::from).collect())
+    }
+
+    /// The id of the newest message of a conversation, or 0.
+    pub async fn newest_message(&self, conversation: ConversationId) -> Result<i64> {
+        let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM messages WHERE conversation_id = ?", vec![conversation.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+    }
+
+    /// The conversation of a user with the newest message, and that message.
+    pub async fn newest_conversation(&self, user: UserId) -> Result<Option<(ConversationId, MessageId)>> {
+        let sql = "SELECT c.id, (SELECT COALESCE(MAX(m.id), 0) FROM messages m WHERE m.conversation_id = c.id) AS newest \
+                   FROM conversations c WHERE c.user1_id = ? OR c.user2_id = ? ORDER BY newest DESC LIMIT 1";
+        let rows = self.rows(sql, vec![user.into(), user.into()]).await?;
+        let pair = rows.first().map(|row| Ok((ConversationId(row.try_get_by_index(0)?), MessageId(row.try_get_by_index(1)?))));
+        pair.transpose().map_err(failure)
+    }
+}

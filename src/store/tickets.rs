@@ -1,0 +1,170 @@
+//! The queries on `support_tickets` and `support_messages`. Support messages and changes of tickets are written by the `writer` alone.
+
+use entity::{Category, Priority, Status, SupportMessageId, TicketId, UserId, support_message, support_ticket};
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+
+use super::{Store, failure};
+use crate::clock::Timestamp;
+use crate::error::Result;
+
+/// A ticket as it is stored; unknown words of an adopted row are kept as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct Ticket {
+    pub id: TicketId,
+    pub owner: UserId,
+    pub subject: String,
+    pub description: String,
+    pub category: String,
+    pub status: String,
+    pub priority: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// A message of a ticket as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct SupportMessage {
+    pub id: SupportMessageId,
+    pub ticket: TicketId,
+    pub sender: UserId,
+    pub text: String,
+    pub is_admin: bool,
+    pub created_at: Timestamp,
+}
+
+/// Which tickets an admin asks for.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct TicketFilter {
+    pub owner: Option<UserId>,
+    pub status: Option<Status>,
+    pub category: Option<Category>,
+    pub before: Option<TicketId>,
+    pub limit: Option<u64>,
+}
+
+impl From<support_ticket::Model> for Ticket {
+    fn from(row: support_ticket::Model) -> Self {
+        let shown = |text: Option<String>, default: &str, form: fn(&str) -> &str| text.as_deref().map_or(default, form).to_owned();
+        let created_at = row.created_at.unwrap_or_default();
+        Self {
+            id: row.id,
+            owner: row.user_id,
+            subject: row.subject,
+            description: row.description,
+            category: shown(row.category, Category::General.as_str(), Category::shown),
+            status: shown(row.status, Status::Open.as_str(), Status::shown),
+            priority: shown(row.priority, Priority::Medium.as_str(), Priority::shown),
+            created_at,
+            updated_at: row.updated_at.unwrap_or(created_at),
+        }
+    }
+}
+
+impl From<support_message::Model> for SupportMessage {
+    fn from(row: support_message::Model) -> Self {
+        Self {
+            id: row.id,
+            ticket: row.ticket_id,
+            sender: row.sender_id,
+            text: row.message_text,
+            is_admin: row.is_admin.unwrap_or(false),
+            created_at: row.created_at.unwrap_or_default(),
+        }
+    }
+}
+
+impl Store {
+    /// The ticket with this id.
+    pub async fn find_ticket(&self, id: TicketId) -> Result<Option<Ticket>> {
+        Ok(support_ticket::Entity::find_by_id(id).one(&self.read).await.map_err(failure)?.map(Ticket::from))
+    }
+
+    /// Tickets, the newest first, each with its owner's name.
+    pub async fn tickets(&self, filter: TicketFilter) -> Result<Vec<(Ticket, Option<String>)>> {
+        let mut query = support_ticket::Entity::find().order_by_desc(support_ticket::Column::Id).limit(filter.limit);
+        if let Some(owner) = filter.owner {
+            query = query.filter(support_ticket::Column::UserId.eq(owner));
+        }
+        if let Some(status) = filter.status {
+            query = query.filter(word("status", Status::Open.as_str()).eq(status.as_str()));
+        }
+        if let Some(category) = filter.category {
+            query = query.filter(word("category", Category::General.as_str()).eq(category.as_str()));
+        }
+        if let Some(id) = filter.before {
+            query = query.filter(support_ticket::Column::Id.lt(id));
+        }
+        let tickets: Vec<Ticket> = query.all(&self.read).await.map_err(failure)?.into_iter().map(Ticket::from).collect();
+        let mut owners: Vec<UserId> = tickets.iter().map(|t| t.owner).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let names = self.usernames(&owners).await?;
+        Ok(tickets.into_iter().map(|t| (names.get(&t.owner).cloned(), t)).map(|(name, t)| (t, name)).collect())
+    }
+
+    /// Adds a ticket.
+    pub async fn create_ticket(
+        &self,
+        owner: UserId,
+        subject: String,
+        description: String,
+        category: Category,
+        now: Timestamp,
+    ) -> Result<Ticket> {
+        let row = support_ticket::ActiveModel {
+            user_id: Set(owner),
+            subject: Set(subject.clone()),
+            description: Set(description.clone()),
+            category: Set(Some(category.as_str().to_owned())),
+            status: Set(Some(Status::Open.as_str().to_owned())),
+            priority: Set(Some(Priority::Medium.as_str().to_owned())),
+            created_at: Set(Some(now)),
+            updated_at: Set(Some(now)),
+            ..Default::default()
+        };
+        let id = support_ticket::Entity::insert(row).exec(&self.write).await.map_err(failure)?.last_insert_id;
+        Ok(Ticket {
+            id,
+            owner,
+            subject,
+            description,
+            category: category.as_str().to_owned(),
+            status: Status::Open.as_str().to_owned(),
+            priority: Priority::Medium.as_str().to_owned(),
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    /// The messages of a ticket, oldest first.
+    pub async fn support_messages(&self, ticket: TicketId) -> Result<Vec<SupportMessage>> {
+        self.support_messages_since(&[(ticket, SupportMessageId(0))]).await
+    }
+
+    /// The messages of several tickets, each newer than its own bound, in the order of their ids: one statement, one snapshot.
+    pub async fn support_messages_since(&self, bounds: &[(TicketId, SupportMessageId)]) -> Result<Vec<SupportMessage>> {
+        if bounds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let newer = |(id, after): &(TicketId, SupportMessageId)| {
+            Condition::all().add(support_message::Column::TicketId.eq(*id)).add(support_message::Column::Id.gt(*after))
+        };
+        let any = bounds.iter().map(newer).fold(Condition::any(), Condition::add);
+        let rows = support_message::Entity::find().filter(any).order_by_asc(support_message::Column::Id).all(&self.read).await;
+        Ok(rows.map_err(failure)?.into_iter().map(SupportMessage::from).collect())
+    }
+
+    /// The id of the newest message of a ticket, or 0.
+    pub async fn newest_support_message(&self, ticket: TicketId) -> Result<i64> {
+        let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM support_messages WHERE ticket_id = ?", vec![ticket.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+    }
+}
+
+/// A column of words in the form in which they are shown; the legacy backend stores them in any case, with blanks, or not at all.
+fn word(column: &str, default: &str) -> Expr {
+    Expr::cust(format!("LOWER(REPLACE(REPLACE(COALESCE({column}, '{default}'), ' ', '_'), '-', '_'))"))
+}

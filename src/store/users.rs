@@ -1,0 +1,102 @@
+//! The queries on `users`.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+use entity::{UserId, user};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+
+use super::{Store, containing, failure, is_duplicate};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+
+/// A user, with the password hash: never to be shown as it is.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the columns speak for themselves")]
+pub struct User {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    pub password_hash: String,
+    pub role: Option<String>,
+    pub avatar: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub date_of_birth: Option<NaiveDate>,
+    pub is_profile_completed: bool,
+    pub verified: bool,
+}
+
+/// A user to be.
+#[expect(missing_docs, reason = "the columns speak for themselves")]
+pub struct NewUser {
+    pub username: String,
+    pub email: String,
+    pub password_hash: String,
+    pub role: String,
+    pub created_at: Timestamp,
+}
+
+impl From<user::Model> for User {
+    fn from(row: user::Model) -> Self {
+        Self {
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            password_hash: row.password,
+            role: row.role,
+            avatar: row.avatar,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            date_of_birth: row.date_of_birth,
+            is_profile_completed: row.is_profile_completed.unwrap_or(false),
+            verified: row.verified.unwrap_or(false),
+        }
+    }
+}
+
+impl Store {
+    /// The user with this id.
+    pub async fn find_user(&self, id: UserId) -> Result<Option<User>> {
+        Ok(user::Entity::find_by_id(id).one(&self.read).await.map_err(failure)?.map(User::from))
+    }
+
+    /// The user with this e-mail address, which is given in lower case.
+    pub async fn find_user_by_email(&self, email: &str) -> Result<Option<User>> {
+        let found = user::Entity::find().filter(user::Column::Email.eq(email)).one(&self.read).await;
+        Ok(found.map_err(failure)?.map(User::from))
+    }
+
+    /// The names of those of these users who exist.
+    pub async fn usernames(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
+        let rows = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied())).all(&self.read).await;
+        Ok(rows.map_err(failure)?.into_iter().map(|u| (u.id, u.username)).collect())
+    }
+
+    /// Adds a user; `Conflict` when the e-mail address is taken.
+    pub async fn create_user(&self, new: NewUser) -> Result<UserId> {
+        let row = user::ActiveModel {
+            username: Set(new.username),
+            email: Set(new.email),
+            password: Set(new.password_hash),
+            role: Set(Some(new.role)),
+            is_profile_completed: Set(Some(false)),
+            verified: Set(Some(false)),
+            created_at: Set(Some(new.created_at)),
+            updated_at: Set(Some(new.created_at)),
+            ..Default::default()
+        };
+        match user::Entity::insert(row).exec(&self.write).await {
+            Ok(done) => Ok(done.last_insert_id),
+            Err(e) if is_duplicate(&e) => Err(Error::Conflict("Email is already registered")),
+            Err(e) => Err(failure(e)),
+        }
+    }
+
+    /// At most ten users whose name contains `text`, the best matches first, without `except`.
+    pub async fn search_users(&self, text: &str, except: UserId) -> Result<Vec<(UserId, String)>> {
+        let sql = "SELECT id, username FROM users WHERE LOWER(username) LIKE ? ESCAPE '!' AND id <> ? ORDER BY LENGTH(username), username, id LIMIT 10";
+        let rows = self.rows(sql, vec![containing(text).into(), except.0.into()]).await?;
+        rows.iter().map(|row| Ok((UserId(row.try_get_by_index(0)?), row.try_get_by_index(1)?))).collect::<Result<_, _>>().map_err(failure)
+    }
+}

@@ -1,0 +1,290 @@
+//! What sockets say: the name and the raw arguments of an event, made into a [`ClientEvent`] or a refusal. Nothing here can fail otherwise.
+
+use entity::{ConversationId, MessageId, TicketId, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::chat::{Room, TempId};
+use crate::error::Error;
+
+/// An event that a client may send.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientEvent {
+    /// `user-online`: who a guest claims to be; says nothing new of an authenticated socket.
+    UserOnline(Option<UserId>),
+    /// `join-conversation`: follow these, and no others.
+    JoinConversation(Vec<ConversationId>),
+    /// `leave-conversation`: stop following these.
+    LeaveConversation(Vec<ConversationId>),
+    /// `send-message`.
+    SendMessage {
+        /// Where.
+        conversation: ConversationId,
+        /// What it says, unchecked.
+        text: String,
+        /// The client's mark.
+        temp_id: Option<TempId>,
+    },
+    /// `typing` and `stop-typing`, in a conversation or a ticket.
+    Typing {
+        /// Where.
+        room: Room,
+        /// Or has stopped.
+        is_typing: bool,
+    },
+    /// `mark-as-read`.
+    MarkAsRead {
+        /// One message; all without.
+        message: Option<MessageId>,
+        /// Where; the message's own conversation without.
+        conversation: Option<ConversationId>,
+    },
+    /// `join-support`: follow these tickets, and no others.
+    JoinSupport(Vec<TicketId>),
+    /// `send-support-message`.
+    SendSupportMessage {
+        /// Where.
+        ticket: TicketId,
+        /// What it says, unchecked.
+        text: String,
+        /// The client's mark.
+        temp_id: Option<TempId>,
+    },
+    /// A name that means nothing here: ignored, and refused to those who ask.
+    Unknown,
+}
+
+/// What a failure of an event refers to, so that its client finds the bubble or the chat that it belongs to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reference {
+    /// Whether it was a send of a direct message.
+    pub is_send: bool,
+    /// The client's mark.
+    pub temp_id: Option<TempId>,
+    /// Where it should have gone.
+    pub conversation: Option<ConversationId>,
+}
+
+/// The most that one join may follow.
+const MOST_JOINED: usize = 100;
+/// The longest mark that is echoed to everybody, in bytes.
+const MOST_ECHOED: usize = 256;
+/// The largest id that a JSON number holds exactly.
+const MOST_ID: i64 = (1 << 53) - 1;
+
+/// Makes the text of an event packet, `["name", argument, …]`, into an event.
+pub fn parse(packet: &str) -> (Reference, Result<ClientEvent, Error>) {
+    let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(packet) else {
+        return (Reference::default(), Err(Error::invalid("malformed event")));
+    };
+    let name: String = array.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();
+    let first = array.get(1).map_or("null", |raw| raw.get());
+    let fields = Fields::of(first);
+    let reference = Reference {
+        is_send: name == "send-message",
+        temp_id: fields.temp_id().ok().flatten(),
+        conversation: fields.conversation_id.and_then(|raw| id(raw.get())).map(ConversationId),
+    };
+    (reference, event(&name, first, &fields))
+}
+
+fn event(name: &str, first: &str, fields: &Fields<'_>) -> Result<ClientEvent, Error> {
+    Ok(match name {
+        "user-online" => ClientEvent::UserOnline(fields.user_id.map_or_else(|| id(first), |raw| id(raw.get())).map(UserId)),
+        "join-conversation" => ClientEvent::JoinConversation(conversations(first, fields)?),
+        "leave-conversation" => ClientEvent::LeaveConversation(conversations(first, fields)?),
+        "send-message" => {
+            ClientEvent::SendMessage { conversation: fields.conversation()?, text: fields.text()?, temp_id: fields.temp_id()? }
+        }
+        "typing" => ClientEvent::Typing { room: room(first, fields)?, is_typing: fields.is_typing.is_none_or(|raw| raw.get() != "false") },
+        "stop-typing" => ClientEvent::Typing { room: room(first, fields)?, is_typing: false },
+        "mark-as-read" => mark_as_read(first, fields)?,
+        "join-support" => ClientEvent::JoinSupport(ids(first, fields.ticket_id, "ticketId")?.into_iter().map(TicketId).collect()),
+        "send-support-message" => {
+            ClientEvent::SendSupportMessage { ticket: fields.ticket()?, text: fields.text()?, temp_id: fields.temp_id()? }
+        }
+        _ => ClientEvent::Unknown,
+    })
+}
+
+/// The fields that any payload may have; everything else in it is ignored, `senderId` and `isAdmin` above all.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow)]
+    conversation_id: Option<&'a RawValue>,
+    ticket_id: Option<&'a RawValue>,
+    message_id: Option<&'a RawValue>,
+    user_id: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+    temp_id: Option<&'a RawValue>,
+    is_typing: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(argument: &'a str) -> Self {
+        if argument.starts_with('{') { serde_json::from_str(argument).unwrap_or_default() } else { Self::default() }
+    }
+
+    fn conversation(&self) -> Result<ConversationId, Error> {
+        required(self.conversation_id, "conversationId").map(ConversationId)
+    }
+
+    fn ticket(&self) -> Result<TicketId, Error> {
+        required(self.ticket_id, "ticketId").map(TicketId)
+    }
+
+    fn text(&self) -> Result<String, Error> {
+        let raw = self.message.ok_or_else(|| Error::invalid("message is required"))?;
+        serde_json::from_str(raw.get()).map_err(|_| Error::invalid("message must be a string"))
+    }
+
+    fn temp_id(&self) -> Result<Option<TempId>, Error> {
+        let Some(raw) = self.temp_id.map(RawValue::get) else { return Ok(None) };
+        if raw.len() > MOST_ECHOED {
+            return Err(Error::invalid("tempId is too long"));
+        }
+        let text = serde_json::from_str::<String>(raw).ok();
+        if text.is_none() && !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            return Ok(None);
+        }
+        let nonce = text.filter(|text| (12..=64).contains(&text.chars().count())).map(Into::into);
+        Ok(Some(TempId { echo: raw.into(), nonce }))
+    }
+}
+
+fn required(raw: Option<&RawValue>, name: &'static str) -> Result<i64, Error> {
+    raw.and_then(|raw| id(raw.get())).ok_or_else(|| Error::invalid(format!("{name} must be a positive number")))
+}
+
+/// An id, as a number or a decimal string.
+fn id(raw: &str) -> Option<i64> {
+    let digits = raw.strip_prefix('"').map_or(Some(raw), |rest| rest.strip_suffix('"'))?;
+    decimal_id(digits)
+}
+
+/// An id in decimal digits, as in a path or a query.
+pub fn decimal_id(digits: &str) -> Option<i64> {
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|id| plain && (1..=MOST_ID).contains(id))
+}
+
+/// One id, several in an array, or one in the named field.
+fn ids(first: &str, field: Option<&RawValue>, name: &'static str) -> Result<Vec<i64>, Error> {
+    if let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(first) {
+        if array.is_empty() || array.len() > MOST_JOINED {
+            return Err(Error::invalid(format!("between 1 and {MOST_JOINED} ids can be joined")));
+        }
+        return array.into_iter().map(|raw| required(Some(raw), name)).collect();
+    }
+    match field {
+        Some(_) => required(field, name).map(|id| vec![id]),
+        None => id(first).map(|id| vec![id]).ok_or_else(|| Error::invalid(format!("{name} must be a positive number"))),
+    }
+}
+
+fn conversations(first: &str, fields: &Fields<'_>) -> Result<Vec<ConversationId>, Error> {
+    Ok(ids(first, fields.conversation_id, "conversationId")?.into_iter().map(ConversationId).collect())
+}
+
+fn room(first: &str, fields: &Fields<'_>) -> Result<Room, Error> {
+    if fields.conversation_id.is_none() && fields.ticket_id.is_some() {
+        return fields.ticket().map(Room::Ticket);
+    }
+    let id = fields.conversation_id.map_or_else(|| id(first), |raw| id(raw.get()));
+    id.map(|id| Room::Conversation(ConversationId(id))).ok_or_else(|| Error::invalid("conversationId must be a positive number"))
+}
+
+fn mark_as_read(first: &str, fields: &Fields<'_>) -> Result<ClientEvent, Error> {
+    let given = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    if !given(fields.message_id) && !given(fields.conversation_id) {
+        let message = id(first).ok_or_else(|| Error::invalid("messageId must be a positive number"))?;
+        return Ok(ClientEvent::MarkAsRead { message: Some(MessageId(message)), conversation: None });
+    }
+    let message = if given(fields.message_id) { Some(MessageId(required(fields.message_id, "messageId")?)) } else { None };
+    let conversation = if given(fields.conversation_id) { Some(fields.conversation()?) } else { None };
+    Ok(ClientEvent::MarkAsRead { message, conversation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(packet: &str) -> ClientEvent {
+        parse(packet).1.unwrap_or_else(|e| panic!("{packet}: {e}"))
+    }
+
+    #[test]
+    fn an_id_comes_in_three_forms() {
+        for argument in ["7", "\"7\"", "{\"conversationId\":7}", "{\"conversationId\":\"7\"}", "[7]"] {
+            let packet = format!("[\"join-conversation\",{argument}]");
+            assert_eq!(parsed(&packet), ClientEvent::JoinConversation(vec![ConversationId(7)]), "{argument}");
+        }
+        assert_eq!(parsed("[\"join-conversation\",[7,\"8\"]]"), ClientEvent::JoinConversation(vec![ConversationId(7), ConversationId(8)]));
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for argument in [
+            "0",
+            "-7",
+            "7.5",
+            "1e3",
+            "9007199254740992",
+            "99999999999999999999",
+            "\"\"",
+            "\" 7\"",
+            "\"+7\"",
+            "null",
+            "true",
+            "{}",
+            "[]",
+            "[[7]]",
+            "{\"conversationId\":[7]}",
+        ] {
+            let packet = format!("[\"join-conversation\",{argument}]");
+            assert!(matches!(parse(&packet).1, Err(Error::Invalid(_))), "{argument}");
+        }
+        assert!(matches!(parse("[\"join-conversation\"]").1, Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn a_mark_names_a_message_a_conversation_or_both() {
+        let mark = |message: Option<i64>, conversation: Option<i64>| ClientEvent::MarkAsRead {
+            message: message.map(MessageId),
+            conversation: conversation.map(ConversationId),
+        };
+        assert_eq!(parsed("[\"mark-as-read\",9]"), mark(Some(9), None));
+        assert_eq!(parsed("[\"mark-as-read\",{\"messageId\":9,\"conversationId\":7}]"), mark(Some(9), Some(7)));
+        assert_eq!(parsed("[\"mark-as-read\",{\"conversationId\":7}]"), mark(None, Some(7)));
+    }
+
+    #[test]
+    fn a_temp_id_is_echoed_as_sent_and_identifies_when_it_is_long_enough() {
+        let temp_id = |json: &str| match parsed(&format!("[\"send-message\",{{\"conversationId\":7,\"message\":\"x\",\"tempId\":{json}}}]"))
+        {
+            ClientEvent::SendMessage { temp_id, .. } => temp_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(temp_id("null"), None);
+        assert_eq!(temp_id("{\"a\":1}"), None);
+        assert_eq!(temp_id("17.50").map(|t| (t.echo, t.nonce)), Some(("17.50".into(), None)));
+        assert_eq!(temp_id("\"short\"").map(|t| t.nonce), Some(None));
+        assert_eq!(temp_id("\"temp-1700000000000\"").and_then(|t| t.nonce), Some("temp-1700000000000".into()));
+    }
+
+    #[test]
+    fn a_refused_send_still_says_what_it_refers_to() {
+        let (reference, event) = parse("[\"send-message\",{\"conversationId\":\"7\",\"message\":5,\"tempId\":\"t\"}]");
+        assert!(event.is_err() && reference.is_send);
+        assert_eq!((reference.conversation, reference.temp_id.map(|t| t.echo)), (Some(ConversationId(7)), Some("\"t\"".into())));
+    }
+
+    #[test]
+    fn typing_goes_to_a_conversation_or_a_ticket() {
+        let typing = |room, is_typing| ClientEvent::Typing { room, is_typing };
+        assert_eq!(parsed("[\"typing\",7]"), typing(Room::Conversation(ConversationId(7)), true));
+        assert_eq!(parsed("[\"typing\",{\"conversationId\":7,\"isTyping\":false}]"), typing(Room::Conversation(ConversationId(7)), false));
+        assert_eq!(parsed("[\"stop-typing\",{\"ticketId\":5}]"), typing(Room::Ticket(TicketId(5)), false));
+    }
+}

@@ -1,0 +1,36 @@
+//! Every JSON name and shape that goes over the wire, and the quirks of the clients that they serve. It knows the domain's types and calls
+//! none of its functions.
+//!
+//! | quirk | for which client | why | shown by |
+//! |---|---|---|---|
+//! | ids come as `7`, `"7"` or `{conversationId: 7}` | all | three generations write them differently | `inbound::tests` |
+//! | `mark-as-read 9` is a message, not a conversation | G1 | its own form | `inbound::tests` |
+//! | every message says both `conversation_id` and `conversationId`, `sender_id` and `senderId` | D, G1, G2 | each reads another | `outbound::tests` |
+//! | `user-typing` and `typing`, `user-status-changed` and `user-online` are sent side by side | D; G1, G2 | each listens to another | `outbound::tests` |
+//! | errors say their sentence twice, as `error` and `message` | D, G1 | each shows another | `error::tests` |
+//! | flags are booleans, ids numbers, times end in milliseconds and `Z` | G1, G2 | `{flag && …}` prints a 0, ids are compared with `===`, dates are parsed | `outbound::tests` |
+//! | a guest's `conversation-updated` carries `{}` | G2's navbar | it has no token, and needs only the nudge | `frontend-compat-tests/sockets/guests.test.mjs` |
+//! | the last, extra argument of a message is its offset | socket.io-client ≥ 4.6 | Socket.IO's connection state recovery | `frontend-compat-tests/sockets/recovery.test.mjs` |
+
+pub mod error;
+pub mod inbound;
+pub mod outbound;
+pub mod rest;
+
+use crate::clock::Timestamp;
+
+/// A moment as `2026-11-01T12:00:00.000Z`.
+pub fn iso(moment: Timestamp) -> String {
+    moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+fn as_iso<S: serde::Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&iso(*moment))
+}
+
+fn as_iso_option<S: serde::Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match moment {
+        Some(moment) => as_iso(moment, serializer),
+        None => serializer.serialize_none(),
+    }
+}
