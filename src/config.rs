@@ -171,10 +171,10 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("FRONTEND_URL", "origins"),
 ];
 
-/// A variable of the environment; an empty one counts as unset.
+/// A variable of the environment.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    std::env::var(name).ok()
 }
 
 impl Settings {
@@ -186,8 +186,9 @@ impl Settings {
         Self::load_with(file, variable)
     }
 
-    /// As [`load`](Self::load), with another environment.
+    /// As [`load`](Self::load), with another environment. An empty variable counts as unset.
     pub fn load_with(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let defaults = || Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         let mut builder = defaults();
         let path = file.map_or_else(|| PathBuf::from("config.toml"), Path::to_owned);
@@ -222,10 +223,10 @@ impl Settings {
 
     fn check(&self, built: &Config) -> Result<(), String> {
         let wrong = |key: &str, value: &str, why: &str| {
-            let source = built.get::<Value>(key).ok().and_then(|v| v.origin().map(str::to_owned));
+            let source = value_at(&built.cache, key).and_then(Value::origin);
             Err(format!(
                 "The configuration is wrong: `{key}` is \"{value}\" ({}), but {why}.",
-                source.as_deref().unwrap_or("the environment")
+                source.unwrap_or("the environment")
             ))
         };
         if self.address().is_none() {
@@ -267,6 +268,13 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn value_at<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
+    key.split('.').try_fold(root, |value, part| match &value.kind {
+        config::ValueKind::Table(table) => table.get(part),
+        _ => None,
+    })
 }
 
 fn from_environment(name: &str, value: String) -> Value {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod limits;
 pub mod origin;
+mod proxy;
 mod rest;
 mod socket;
 pub mod store;

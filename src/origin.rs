@@ -82,7 +82,9 @@ impl Proxies {
         list.into_iter().map(|t| network(t).ok_or_else(|| t.to_owned())).collect::<Result<_, _>>().map(Self)
     }
 
-    fn contain(&self, address: IpAddr) -> bool {
+    /// Whether `address` is one of them.
+    pub fn trust(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|(network, bits)| match (network, address) {
             (IpAddr::V4(n), IpAddr::V4(a)) => (n.to_bits() ^ a.to_bits()).checked_shr(32 - u32::from(*bits)).unwrap_or(0) == 0,
             (IpAddr::V6(n), IpAddr::V6(a)) => (n.to_bits() ^ a.to_bits()).checked_shr(128 - u32::from(*bits)).unwrap_or(0) == 0,
@@ -96,7 +98,7 @@ impl Proxies {
         let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
         let hops: Vec<&str> = forwarded.map(str::trim).collect();
         for hop in hops.iter().rev() {
-            if !self.contain(client) {
+            if !self.trust(client) {
                 break;
             }
             match hop.parse::<IpAddr>() {

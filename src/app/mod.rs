@@ -24,6 +24,7 @@ use crate::chat::Chat;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::origin::{Origins, Proxies};
+use crate::proxy;
 use crate::rest;
 use crate::socket::{self, Context, Gate, Hub};
 use crate::store::{Store, secret_file};
@@ -67,6 +68,11 @@ impl Server {
         Ok(Self { address, chat, store, listening, stop })
     }
 
+    /// The rules, for those who act without a transport.
+    pub fn chat(&self) -> &Arc<Chat> {
+        &self.chat
+    }
+
     /// Stops accepting, stores what was accepted, and closes all connections, so that clients reconnect to whoever comes next.
     pub async fn stop(self) {
         self.stop.send(true).ok();
@@ -78,9 +84,14 @@ impl Server {
 
 fn router(context: &Context, origins: Arc<Origins>, cut: tokio::sync::mpsc::UnboundedReceiver<Arc<crate::socket::Conn>>) -> Router {
     let settings = &context.settings;
+    let elsewhere = match &settings.legacy_upstream {
+        Some(upstream) => proxy::routes(context.clone(), upstream),
+        None => Router::new().fallback(rest::not_found),
+    };
+    let panicked = |_| Error::internal("a request handler panicked").into_response();
     let api = rest::routes(context.clone(), settings.accounts, settings.limits.body_bytes)
-        .fallback(rest::not_found)
-        .layer(CatchPanicLayer::custom(|_| Error::internal("a request handler panicked").into_response()));
+        .merge(elsewhere)
+        .layer(CatchPanicLayer::custom(panicked));
     api.merge(socket::routes(context.clone(), cut)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
         SetResponseHeaderLayer::overriding(
             HeaderName::from_static("cross-origin-resource-policy"),

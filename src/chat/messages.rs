@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use entity::{ConversationId, MessageId};
 
 use super::conversations::AFTER_ANSWER;
-use super::{Audience, Chat, Event, MessageText, Participant, Room, SocketId, TempId};
+use super::{Audience, Chat, Event, MessageText, Outgoing, Participant, Room};
 use crate::auth::Actor;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
@@ -16,15 +16,8 @@ use crate::store::writer::{Done, Job, Mark, Marked, NewMessage, SendKey, Stored}
 impl Chat {
     /// Sends a message. Who: a participant. Refused: what is blank, too long or over the rate. Told, after the commit: the followers and the
     /// sending socket; both users, that their lists are out of date. A repeated send stores nothing and is told to the sending socket.
-    pub async fn send(
-        self: &Arc<Self>,
-        actor: &Actor,
-        place: Participant,
-        from: SocketId,
-        text: String,
-        temp_id: Option<TempId>,
-        done: Done<Stored<Message>>,
-    ) {
+    pub async fn send(self: &Arc<Self>, actor: &Actor, place: Participant, message: Outgoing, done: Done<Stored<Message>>) {
+        let Outgoing { from, text, temp_id } = message;
         let text = match self.limit(Limited::Send, actor).and_then(|()| MessageText::new(text, self.settings.messages.max_length)) {
             Ok(text) => text.into_inner(),
             Err(e) => return done.tell(Err(e)),
@@ -37,11 +30,15 @@ impl Chat {
             match &outcome {
                 Ok(Stored { row, fresh: true }) => {
                     let room = Room::Conversation(place.conversation);
-                    chat.outbox.tell(Audience::RoomAnd(room, Some(from)), Event::Message(row.clone(), temp_id));
+                    chat.outbox.tell(Audience::RoomAnd(room, from), Event::Message(row.clone(), temp_id));
                     let nudge = Event::ConversationUpdated { conversation: place.conversation, delay: Duration::ZERO };
                     chat.outbox.tell(Audience::Users(vec![place.user, place.other]), nudge);
                 }
-                Ok(Stored { row, fresh: false }) => chat.outbox.tell(Audience::Socket(from), Event::Message(row.clone(), temp_id)),
+                Ok(Stored { row, fresh: false }) => {
+                    if let Some(from) = from {
+                        chat.outbox.tell(Audience::Socket(from), Event::Message(row.clone(), temp_id));
+                    }
+                }
                 Err(Error::NotFound(_)) => drop(chat.members.remove(&place.conversation)),
                 Err(_) => {}
             }

@@ -24,7 +24,7 @@ pub use conversations::{InboxQuery, Participant};
 pub use guests::Visitor;
 pub use messages::Message;
 pub use outbox::{Audience, Event, Outbox, Room, SocketId, TicketNews};
-pub use text::{MessageText, TempId};
+pub use text::{MessageText, Outgoing, TempId};
 pub use tickets::{TicketAccess, TicketChange};
 
 use crate::auth::{Actor, Tokens};

@@ -1,5 +1,6 @@
 //! Texts that are checked by construction, and the mark by which a client recognises its own send.
 
+use super::SocketId;
 use crate::error::{Error, Result};
 
 /// What a message says: not blank, without NUL, within the limit. Kept as sent, not trimmed.
@@ -40,6 +41,17 @@ fn check(text: &str, what: &str, max: usize, too_long: Error) -> Result<()> {
         return Err(Error::invalid(format!("{what} contains a NUL character")));
     }
     Ok(())
+}
+
+/// A message on its way in.
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing {
+    /// The socket that sends it, which hears of it wherever it is.
+    pub from: Option<SocketId>,
+    /// What it says, unchecked.
+    pub text: String,
+    /// The client's mark.
+    pub temp_id: Option<TempId>,
 }
 
 /// The client's own mark of a send: echoed to it, and the identity of the send when it is a string long enough to be unique.

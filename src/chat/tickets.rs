@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entity::{Category, Priority, Status, TicketId, UserId};
 
 use super::outbox::TicketNews;
-use super::{Audience, Chat, Event, MessageText, Room, SocketId, TempId, text};
+use super::{Audience, Chat, Event, MessageText, Outgoing, Room, SocketId, TempId, text};
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -101,12 +101,11 @@ impl Chat {
         self: &Arc<Self>,
         actor: &Actor,
         access: TicketAccess,
-        from: Option<SocketId>,
-        text: String,
-        temp_id: Option<TempId>,
+        message: Outgoing,
         change: TicketChange,
         done: Done<SupportWritten>,
     ) {
+        let Outgoing { from, text, temp_id } = message;
         let text = match self.limit(Limited::Send, actor).and_then(|()| MessageText::new(text, self.settings.messages.max_length)) {
             Ok(text) => text.into_inner(),
             Err(e) => return done.tell(Err(e)),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::extract::{Body, Caller, Id, Params};
-use crate::chat::TicketChange;
+use crate::chat::{Outgoing, TicketChange};
 use crate::error::{Error, Result};
 use crate::socket::Context;
 use crate::store::TicketFilter;
@@ -110,7 +110,7 @@ pub async fn respond(State(api): State<Context>, Caller(actor): Caller, Id(id): 
     let change = TicketChange { status, priority: None };
     let (tell, told) = tokio::sync::oneshot::channel();
     let done = Done::new(move |outcome: Result<SupportWritten>| drop(tell.send(outcome)));
-    api.chat.send_support(&actor, access, None, text, None, change, done).await;
+    api.chat.send_support(&actor, access, Outgoing { text, ..Outgoing::default() }, change, done).await;
     let written = told.await.map_err(Error::internal)??;
     Ok(Json(json!({
         "success": true,

@@ -8,7 +8,7 @@ use super::conn::{Conn, Incoming};
 use super::recovery::{self, Following};
 use super::{Context, depart};
 use crate::auth::Actor;
-use crate::chat::{Chat, Room};
+use crate::chat::{Chat, Outgoing, Room};
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 use crate::store::writer::Done;
@@ -85,14 +85,15 @@ async fn dispatch(
             if join_implicitly(context, conn, Room::Conversation(conversation)).await? {
                 chat.tell_who_types(place, conn.id);
             }
+            let message = Outgoing { from: Some(conn.id), text, temp_id };
+            let echoed = message.temp_id.clone();
             let (context, conn, reference) = (context.clone(), conn.clone(), reference.clone());
-            let (from, echoed) = (conn.id, temp_id.clone());
             let done = Done::new(move |outcome: Result<_>| match outcome {
                 Ok(stored) if ack_id.is_some() => answer(&context, &conn, ack::message(&stored, echoed.as_ref()), ack_id),
                 Ok(_) => {}
                 Err(error) => refuse(&context, &conn, &reference, ack_id, &error),
             });
-            Chat::send(chat, actor, place, from, text, temp_id, done).await;
+            Chat::send(chat, actor, place, message, done).await;
             return Ok(Answer::Later);
         }
         ClientEvent::Typing { room: Room::Conversation(id), is_typing } => {
@@ -128,14 +129,15 @@ async fn dispatch(
         }
         ClientEvent::SendSupportMessage { ticket, text, temp_id } => {
             let (access, _) = chat.require_ticket(actor, ticket).await?;
+            let message = Outgoing { from: Some(conn.id), text, temp_id };
+            let echoed = message.temp_id.clone();
             let (context, conn, reference) = (context.clone(), conn.clone(), reference.clone());
-            let (from, echoed) = (Some(conn.id), temp_id.clone());
             let done = Done::new(move |outcome: Result<_>| match outcome {
                 Ok(written) if ack_id.is_some() => answer(&context, &conn, ack::support_message(&written, echoed.as_ref()), ack_id),
                 Ok(_) => {}
                 Err(error) => refuse(&context, &conn, &reference, ack_id, &error),
             });
-            Chat::send_support(chat, actor, access, from, text, temp_id, Default::default(), done).await;
+            Chat::send_support(chat, actor, access, message, Default::default(), done).await;
             return Ok(Answer::Later);
         }
         ClientEvent::Unknown => {

@@ -134,7 +134,7 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
         let mut state = conn.state();
         let Some(user) = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of) else { return };
         let follows = if conn.actor.is_none() { GUEST.to_owned() } else { store_form(&state.following) };
-        let pid = state.pid.get_or_insert_with(|| random_hex::<16>()).clone();
+        let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
         Session { pid, user, follows, used_at: clock::now() }
     };
     let (hub, conn) = (context.hub.clone(), conn.clone());
