@@ -224,10 +224,7 @@ impl Settings {
     fn check(&self, built: &Config) -> Result<(), String> {
         let wrong = |key: &str, value: &str, why: &str| {
             let source = value_at(&built.cache, key).and_then(Value::origin);
-            Err(format!(
-                "The configuration is wrong: `{key}` is \"{value}\" ({}), but {why}.",
-                source.unwrap_or("the environment")
-            ))
+            Err(format!("The configuration is wrong: `{key}` is \"{value}\" ({}), but {why}.", source.unwrap_or("the environment")))
         };
         if self.address().is_none() {
             return wrong("host", &self.host, "it must be an IP address such as 0.0.0.0 or ::1");

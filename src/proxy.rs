@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any_service,
 };
-use axum_reverse_proxy::{ProxyError, ProxyPolicy, ReverseProxy};
+use axum_reverse_proxy::{HostBehaviour, ProxyError, ProxyPolicy, ReverseProxy};
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 use tower_http::timeout::{RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer};
@@ -30,7 +30,7 @@ const ME_BYTES: usize = 1 << 20;
 
 /// A router that passes everything on to `upstream`, an `http://host:port`.
 pub fn routes(context: Context, upstream: &str) -> Router {
-    let policy = ProxyPolicy::new().with_public_scheme("http").with_upstream_timeout(HEADERS);
+    let policy = ProxyPolicy::new().with_host_behaviour(HostBehaviour::Preserve).with_public_scheme("http").with_upstream_timeout(HEADERS);
     let proxy = ReverseProxy::new("/", upstream.trim_end_matches('/')).with_policy(policy);
     let idle = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))

@@ -2,10 +2,11 @@
 //! such handle and no deadline for slow headers.
 
 use std::{
+    collections::HashMap,
     io,
     net::{Shutdown, SocketAddr},
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinSet,
 };
 use tower::ServiceExt;
 
@@ -52,21 +54,38 @@ const HEADERS: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay unacknowledged: a client that stops reading is closed.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
+/// How long a request may go on after the server was told to stop.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// All open connections, upgraded ones included.
+#[derive(Clone, Default)]
+struct Open(Arc<Mutex<HashMap<u64, Link>>>);
+
+impl Open {
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u64, Link>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Accepts connections until `stop` says so, then closes all of them.
 pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) {
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
+    let (open, mut requests) = (Open::default(), JoinSet::new());
+    for number in 0.. {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = connections.join_next(), if !connections.is_empty() => continue,
             _ = stop.changed() => break,
         };
+        while requests.try_join_next().is_some() {}
         match accepted {
             Ok((stream, address)) => {
                 stream.set_nodelay(true).ok();
                 #[cfg(target_os = "linux")]
                 socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)).ok();
-                connections.spawn(serve_one(Arc::new(stream), address, app.clone(), stop.clone()));
+                let stream = Arc::new(stream);
+                let peer = Peer { address, link: Link(Arc::downgrade(&stream)) };
+                open.change(|links| links.insert(number, peer.link.clone()));
+                let stream = Stream { stream, number, open: open.clone() };
+                requests.spawn(serve_one(stream, peer, app.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of file handles, most likely: those who wait will be served when others have left.
@@ -76,46 +95,47 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    tokio::time::timeout(LAST_REQUEST, async { while requests.join_next().await.is_some() {} }).await.ok();
+    open.change(|links| links.values().for_each(Link::cut));
 }
 
-async fn serve_one(stream: Arc<TcpStream>, address: SocketAddr, app: Router, mut stop: watch::Receiver<bool>) {
-    let peer = Peer { address, link: Link(Arc::downgrade(&stream)) };
-    let link = peer.link.clone();
+/// Serves the requests of one connection. When one upgrades it, the stream lives on in the websocket after this.
+async fn serve_one(stream: Stream, peer: Peer, app: Router, mut stop: watch::Receiver<bool>) {
     let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
         app.clone().oneshot(request.map(Body::new))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    let connection = http.serve_connection(TokioIo::new(Stream(stream)), service).with_upgrades();
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
-        // An upgraded connection lives on elsewhere after this.
         _ = connection.as_mut() => {}
         _ = stop.changed() => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(Duration::from_secs(1), connection).await.ok();
-            link.cut();
-            return;
+            connection.await.ok();
         }
     }
-    while link.is_open() && !*stop.borrow_and_update() {
-        if tokio::time::timeout(Duration::from_secs(30), stop.changed()).await.is_ok_and(|changed| changed.is_err()) {
-            break;
-        }
-    }
-    link.cut();
 }
 
 /// A TCP stream that a [`Link`] may point to.
-struct Stream(Arc<TcpStream>);
+struct Stream {
+    stream: Arc<TcpStream>,
+    number: u64,
+    open: Open,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.open.change(|links| links.remove(&self.number));
+    }
+}
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read(buf.initialize_unfilled()) {
                 Ok(n) => {
                     buf.advance(n);
                     return Poll::Ready(Ok(()));
@@ -145,15 +165,15 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&*self.0).shutdown(Shutdown::Write))
+        Poll::Ready(socket2::SockRef::from(&*self.stream).shutdown(Shutdown::Write))
     }
 }
 
 impl Stream {
     fn write_with(&self, cx: &mut Context<'_>, write: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match write(&self.0) {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }

@@ -34,6 +34,11 @@ fn online_contacts(users: &HashMap<UserId, Online>, user: UserId) -> Vec<UserId>
 }
 
 impl Chat {
+    /// How many users are online.
+    pub fn count_online(&self) -> usize {
+        self.presence.lock().len()
+    }
+
     /// A socket of a user is there. Told: it, which contacts are online; they, when the user was offline before.
     pub async fn arrive(&self, user: UserId, name: &Arc<str>, socket: SocketId) {
         let came_online = {

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{any, get, post, put},
 };
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
         .route("/support/tickets/{id}/respond", post(support::respond))
         .route("/support/tickets/{id}/status", put(support::change).patch(support::change))
         .fallback(not_found);
-    let mut router = Router::new().nest("/api/messaging", messaging);
+    let mut router = Router::new().nest("/api/messaging", messaging).route("/api/messaging/", any(not_found));
     if accounts {
         router = router
             .route("/api/auth/register", post(accounts::register))
@@ -49,6 +49,7 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
         .route("/", get(root))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(body_bytes))
         .with_state(api)
@@ -73,6 +74,16 @@ async fn readyz(State(api): State<Context>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
         }
     }
+}
+
+/// Gauges, as Prometheus reads them.
+async fn metrics(State(api): State<Context>) -> Response {
+    let (sockets, users) = (api.hub.count(), api.chat.count_online());
+    let text = format!(
+        "# HELP tidings_sockets Connected sockets.\n# TYPE tidings_sockets gauge\ntidings_sockets {sockets}\n\
+         # HELP tidings_users_online Users who are online.\n# TYPE tidings_users_online gauge\ntidings_users_online {users}\n"
+    );
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 /// The answer to a path that nobody serves.

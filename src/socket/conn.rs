@@ -56,8 +56,10 @@ pub struct State {
     pub pid: Option<String>,
     /// Whether the client was told its private id on this connection.
     pub offered: bool,
-    /// While it is told what it missed: the messages that came meanwhile.
+    /// Until it has its private id and was told what it missed: the messages that came meanwhile.
     pub held: Option<Vec<Event>>,
+    /// What it was told as missed: the same may be on its way as news.
+    pub replayed: Offset,
     /// Held back and coalesced nudges.
     pub nudges: Nudges,
 }

@@ -31,7 +31,13 @@ pub async fn handle(context: &Context, conn: &Arc<Conn>, incoming: Incoming) {
     match outcome {
         Ok(Answer::Now(array)) => answer(context, conn, array, incoming.ack),
         Ok(Answer::Later | Answer::Nothing) => {}
-        Err(error) => refuse(context, conn, &reference, incoming.ack, &error),
+        Err(error) => {
+            refuse(context, conn, &reference, incoming.ack, &error);
+            // An authenticated socket is unauthorized when its user is gone. The refusal goes first: nothing reaches a disconnected one.
+            if let (Error::Unauthorized(_), Some(actor)) = (&error, &conn.actor) {
+                expel(context, actor.id);
+            }
+        }
     }
 }
 
@@ -53,10 +59,7 @@ async fn dispatch(
     ack_id: Option<i64>,
 ) -> Result<Answer> {
     let chat = &context.chat;
-    if let Err(gone) = chat.require_present(actor).await {
-        expel(context, actor.id);
-        return Err(gone);
-    }
+    chat.require_present(actor).await?;
     if !matches!(event, ClientEvent::SendMessage { .. } | ClientEvent::SendSupportMessage { .. })
         && let Err(limited) = chat.limit(Limited::Event, actor)
     {
@@ -154,8 +157,11 @@ async fn follow(context: &Context, conn: &Arc<Conn>, rooms: &[Room]) -> Result<(
         let since = if conn.recovers { context.chat.newest_in(*room).await? } else { 0 };
         following.push(Following { room: *room, since });
     }
+    let holds = recovery::hold(conn);
     if context.hub.follow(conn, &following, true) {
         recovery::remember(context, conn).await;
+    } else if holds {
+        context.hub.release(conn);
     }
     Ok(())
 }

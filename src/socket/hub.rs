@@ -169,6 +169,11 @@ impl Hub {
         self.read().users.get(&user).cloned().unwrap_or_default()
     }
 
+    /// How many sockets there are.
+    pub fn count(&self) -> usize {
+        self.read().sockets.len()
+    }
+
     /// All sockets.
     pub(super) fn all(&self) -> Vec<Arc<Conn>> {
         self.read().sockets.values().cloned().collect()
@@ -220,6 +225,10 @@ impl Hub {
         let mut state = conn.state();
         if let Some(held) = &mut state.held {
             held.push(event.clone());
+            if held.len() > self.settings.limits.outbound_queue {
+                drop(state);
+                self.cut(conn);
+            }
             return;
         }
         let sent = frames.iter().try_for_each(|frame| conn.send_message(&mut state, frame, event));
@@ -229,11 +238,11 @@ impl Hub {
         }
     }
 
-    /// Lets go what was held while a socket was told what it missed; `told` is what it was told.
-    pub(super) fn release(&self, conn: &Arc<Conn>, told: super::recovery::Offset) {
+    /// Lets go what was held, without what the socket was told as missed.
+    pub(super) fn release(&self, conn: &Arc<Conn>) {
         let mut state = conn.state();
         for event in state.held.take().unwrap_or_default() {
-            if told.covers(&event) {
+            if state.replayed.covers(&event) {
                 continue;
             }
             if self.send_now(conn, &mut state, &event).is_err() {
@@ -264,7 +273,11 @@ impl Outbox for Hub {
             }
             Event::Message(..) | Event::SupportMessage(..) => {
                 let frames = outbound::frames(&event);
-                conns.iter().for_each(|conn| self.tell_message(conn, &event, &frames));
+                // An answer to one socket is told in any case, news only to those who were not told it as missed.
+                let is_news = !matches!(audience, Audience::Socket(_));
+                for conn in conns.iter().filter(|conn| !(is_news && conn.state().replayed.covers(&event))) {
+                    self.tell_message(conn, &event, &frames);
+                }
             }
             _ => {
                 let frames = outbound::frames(&event);

@@ -2,7 +2,7 @@
 //! argument of each message, and both sent back by a client that was cut off. What a socket follows is stored under its `pid`, so that it
 //! outlives the process; what was missed is read from the tables, so that nothing needs to be kept in memory.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use entity::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
 
@@ -77,6 +77,10 @@ pub struct Restored {
     pub offset: Offset,
 }
 
+/// How long a client may take to read what it missed, and how long to wait while its queue is full.
+const PATIENCE: Duration = Duration::from_secs(25);
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The form in which a guest's session is stored: it follows nothing.
 const GUEST: &str = "guest";
 
@@ -125,6 +129,16 @@ pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&
     Some(restored)
 }
 
+/// A client notes offsets from its private id on only: before it has one, messages wait. True when they did not wait already.
+pub fn hold(conn: &Conn) -> bool {
+    let mut state = conn.state();
+    let holds = conn.recovers && !state.offered && state.held.is_none();
+    if holds {
+        state.held = Some(Vec::new());
+    }
+    holds
+}
+
 /// Stores what a socket follows and tells it its private id, the first time when that is on disk.
 pub async fn remember(context: &Context, conn: &Arc<Conn>) {
     if !conn.recovers {
@@ -132,6 +146,10 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
     }
     let session = {
         let mut state = conn.state();
+        // A socket that is gone follows nothing any more, but its client will come back for what it followed.
+        if conn.is_gone() {
+            return;
+        }
         let Some(user) = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of) else { return };
         let follows = if conn.actor.is_none() { GUEST.to_owned() } else { store_form(&state.following) };
         let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
@@ -142,6 +160,7 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
         if outcome.is_ok() && conn.offer().is_err() {
             hub.cut(&conn);
         }
+        hub.release(&conn);
     });
     context.chat.save_session(session, stored).await;
 }
@@ -162,18 +181,21 @@ pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     let Ok((messages, support)) = missed else { return context.hub.cut(conn) };
     let messages = messages.into_iter().map(|m| Event::Message(m, None));
     let missed = messages.chain(support.into_iter().map(|m| Event::SupportMessage(m, None)));
-    let mut told = Offset::default();
+    let deadline = clock::instant() + PATIENCE;
     for event in missed {
-        told.advance(&event);
-        let sent = context.hub.send_now(conn, &mut conn.state(), &event);
-        if sent.is_err() {
-            return context.hub.cut(conn);
+        // There may be more than the queue holds.
+        while context.hub.send_now(conn, &mut conn.state(), &event).is_err() {
+            if conn.is_gone() || clock::instant() > deadline {
+                return context.hub.cut(conn);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
+        conn.state().replayed.advance(&event);
     }
-    context.hub.release(conn, told);
+    context.hub.release(conn);
     let heard = conversations.iter().map(|(_, after)| *after).max().unwrap_or(MessageId(offset.message));
     if let Ok(Some(conversation)) = context.chat.news_since(actor, heard).await {
-        let nudge = Event::ConversationUpdated { conversation, delay: std::time::Duration::ZERO };
+        let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
         context.hub.tell(Audience::Socket(conn.id), nudge);
     }
 }
