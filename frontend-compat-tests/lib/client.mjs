@@ -101,6 +101,7 @@ export async function connect(t, options) {
 export async function refused(t, options) {
   const client = open(t, options);
   const first = await client.until('connect or connect_error', (entry) => (LIFECYCLE.includes(entry.name) ? entry : undefined));
+  client.close();
   if (first.name === 'connect') throw new Error('connected, though it should have been refused');
   return first.payload;
 }

@@ -50,7 +50,7 @@ describe('every client version and transport', { concurrency: 4 }, () => {
       for (const [what, token] of Object.entries(BAD_TOKENS)) {
         const error = await refused(t, { server, token: token(), ...kind });
         assert.match(error.message, /^\S+ \S+/, `${what}: a sentence that says why`);
-        assert.doesNotMatch(error.message, /xhr poll|websocket error|timeout/, `${what}: refused by the server, not by the transport`);
+        assert.doesNotMatch(error.message, /xhr poll|websocket error|timeout/, `${what}: refused by the server, not by the transport (${error.description?.message ?? error.description})`);
       }
     });
 

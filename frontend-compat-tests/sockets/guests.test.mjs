@@ -74,7 +74,7 @@ describe('guests', { concurrency: 3 }, () => {
     test(`an authenticated socket of the same browser ${order} the claim vouches for it`, async (t) => {
       const { a, b, conversation } = await createPair(server, 'socket');
       const [bob, guest] = await Promise.all([contact(t, b), guestOf(t)]);
-      const inbox = () => connect(t, { server, token: a.token, extraHeaders: { 'User-Agent': BROWSER } });
+      const inbox = async () => (await connect(t, { server, token: a.token, extraHeaders: { 'User-Agent': BROWSER } })).fence();
       if (order === 'before') await inbox();
       guest.emit('user-online', { userId: a.id });
       await guest.fence();
@@ -115,6 +115,7 @@ describe('guests', { concurrency: 3 }, () => {
     const [bob, guest] = await Promise.all([contact(t, b), guestOf(t, { agent: null })]);
     guest.emit('user-online', { userId: a.id });
     await vouch(a);
+    await online(bob, a);
     await assertNudged(bob, conversation, guest);
   });
 

@@ -20,7 +20,7 @@ use crate::error::Result;
 pub struct Visitor {
     /// The client's address.
     pub address: IpAddr,
-    /// A digest of the user agent, if one was told.
+    /// A digest of the user agent, if one was told; the same in every process.
     pub agent: Option<u64>,
 }
 

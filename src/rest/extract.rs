@@ -1,10 +1,6 @@
 //! What handlers take from a request: the caller, a JSON body, ids and queries. What is malformed becomes our own error, never a library's text.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
-};
+use std::{collections::HashMap, net::SocketAddr};
 
 use axum::{
     RequestPartsExt,
@@ -13,6 +9,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::app::Peer;
 use crate::auth::Actor;
@@ -50,9 +47,8 @@ pub fn visitor(parts: &Parts, proxies: &Proxies) -> Visitor {
 
 fn agent(headers: &HeaderMap) -> Option<u64> {
     let agent = headers.get(header::USER_AGENT).filter(|agent| !agent.is_empty())?;
-    let mut hasher = DefaultHasher::new();
-    agent.as_bytes().hash(&mut hasher);
-    Some(hasher.finish())
+    let digest = Sha256::digest(agent.as_bytes());
+    Some(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// The client's address, for those who have no token yet.

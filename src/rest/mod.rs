@@ -43,7 +43,7 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
             .route("/api/auth/traveller/login", post(accounts::login_traveller))
             .route("/api/auth/agency/login", post(accounts::login_agency))
             .route("/api/auth/me", get(accounts::me))
-            .route("/api/user/search", get(conversations::search_users));
+            .route("/api/user/search", get(conversations::search_users).layer(lists()));
     }
     router
         .route("/", get(root))

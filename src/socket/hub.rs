@@ -14,7 +14,7 @@ use socketioxide_core::Sid;
 use tokio::sync::mpsc;
 
 use super::Io;
-use super::adapter::Line;
+use super::adapter::{Line, QueueFull};
 use super::conn::{Conn, State};
 use super::gate::Gate;
 use super::recovery::Following;
@@ -221,17 +221,33 @@ impl Hub {
         }
     }
 
-    fn tell_message(&self, conn: &Arc<Conn>, event: &Event, frames: &[Frame]) {
+    /// Sends an event that is no nudge. A socket may leave the room while its audience is told: what it still follows is decided under its
+    /// lock, so that nothing of a room is heard after the answer to a join that left it.
+    fn tell_one(&self, conn: &Arc<Conn>, audience: &Audience, event: &Event, frames: &[Frame]) {
         let mut state = conn.state();
-        if let Some(held) = &mut state.held {
-            held.push(event.clone());
-            if held.len() > self.settings.limits.outbound_queue {
-                drop(state);
-                self.cut(conn);
-            }
+        let follows = |room: &Room| state.following.iter().any(|f| f.room == *room);
+        let still = match audience {
+            Audience::RoomAnd(room, also) => *also == Some(conn.id) || follows(room),
+            Audience::RoomWithout(room, _) => follows(room),
+            _ => true,
+        };
+        if !still {
             return;
         }
-        let sent = frames.iter().try_for_each(|frame| conn.send_message(&mut state, frame, event));
+        let is_message = matches!(event, Event::Message(..) | Event::SupportMessage(..));
+        // An answer to one socket is told in any case, news only to those who were not told it as missed.
+        if is_message && !matches!(audience, Audience::Socket(_)) && state.replayed.covers(event) {
+            return;
+        }
+        let sent = match &mut state.held {
+            Some(held) if is_message && held.len() < self.settings.limits.outbound_queue => {
+                held.push(event.clone());
+                Ok(())
+            }
+            Some(_) if is_message => Err(QueueFull),
+            _ if is_message => frames.iter().try_for_each(|frame| conn.send_message(&mut state, frame, event)),
+            _ => conn.send(frames),
+        };
         drop(state);
         if sent.is_err() {
             self.cut(conn);
@@ -253,7 +269,7 @@ impl Hub {
     }
 
     /// Sends a message event to a socket whose state is in hand.
-    pub(super) fn send_now(&self, conn: &Conn, state: &mut State, event: &Event) -> Result<(), super::adapter::QueueFull> {
+    pub(super) fn send_now(&self, conn: &Conn, state: &mut State, event: &Event) -> Result<(), QueueFull> {
         outbound::frames(event).iter().try_for_each(|frame| conn.send_message(state, frame, event))
     }
 }
@@ -271,20 +287,10 @@ impl Outbox for Hub {
                     conns.iter().for_each(|conn| hub.nudge(conn, &event, outside));
                 }
             }
-            Event::Message(..) | Event::SupportMessage(..) => {
-                let frames = outbound::frames(&event);
-                // An answer to one socket is told in any case, news only to those who were not told it as missed.
-                let is_news = !matches!(audience, Audience::Socket(_));
-                for conn in conns.iter().filter(|conn| !(is_news && conn.state().replayed.covers(&event))) {
-                    self.tell_message(conn, &event, &frames);
-                }
-            }
             _ => {
                 let frames = outbound::frames(&event);
                 for conn in conns.iter().filter(|conn| conn.actor.is_some()) {
-                    if conn.send(&frames).is_err() {
-                        self.cut(conn);
-                    }
+                    self.tell_one(conn, &audience, &event, &frames);
                 }
             }
         }

@@ -180,11 +180,11 @@ async fn connected(context: &Context, Admitted { conn, restored }: Admitted) {
             adopt_guests(context, actor.id, guests);
             context.chat.arrive(actor.id, &actor.name, conn.id).await;
         }
-        (None, Some(user)) if context.chat.claim(conn.id, user, conn.visitor) => {
+        (None, Some(user)) => {
             events::adopt(context, &conn, user).await;
             conn.send(&[outbound::bare_nudge()]).ok();
         }
-        (None, _) => {}
+        (None, None) => {}
     }
     conn.open(context);
     if conn.is_gone() {

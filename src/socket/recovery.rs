@@ -9,7 +9,7 @@ use entity::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
 use super::Context;
 use super::conn::Conn;
 use crate::auth::random_hex;
-use crate::chat::{Audience, Event, Outbox, Room};
+use crate::chat::{Audience, Event, Outbox, Room, Visitor};
 use crate::clock;
 use crate::store::Session;
 use crate::store::writer::Done;
@@ -69,7 +69,7 @@ impl FromStr for Offset {
 pub struct Restored {
     /// Its private id.
     pub pid: String,
-    /// As whom a guest counted.
+    /// As whom a guest counted, and counts again: it comes from where it was corroborated.
     pub guest_of: Option<UserId>,
     /// What it followed and may follow still.
     pub following: Vec<Following>,
@@ -81,8 +81,13 @@ pub struct Restored {
 const PATIENCE: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The form in which a guest's session is stored: it follows nothing.
-const GUEST: &str = "guest";
+/// The form in which a guest's session is stored: it follows nothing, and is worth something only where it was corroborated.
+fn guest_form(visitor: Visitor) -> String {
+    let agent = visitor.agent.map_or_else(String::new, |digest| format!("{digest:016x}"));
+    format!("{GUEST}{},{agent}", visitor.address)
+}
+
+const GUEST: &str = "guest@";
 
 fn store_form(following: &[Following]) -> String {
     let one = |f: &Following| match f.room {
@@ -111,10 +116,10 @@ pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&
     let offset = offset.and_then(|text| text.parse().ok()).unwrap_or_default();
     let mut restored = Restored { pid: session.pid, guest_of: None, following: Vec::new(), offset };
     let Some(actor) = &conn.actor else {
-        restored.guest_of = (session.follows == GUEST).then_some(session.user);
+        restored.guest_of = (session.follows == guest_form(conn.visitor)).then_some(session.user);
         return restored.guest_of.is_some().then_some(restored);
     };
-    if session.user != actor.id || session.follows == GUEST {
+    if session.user != actor.id || session.follows.starts_with(GUEST) {
         return None;
     }
     for following in parse_form(&session.follows) {
@@ -151,7 +156,7 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
             return;
         }
         let Some(user) = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of) else { return };
-        let follows = if conn.actor.is_none() { GUEST.to_owned() } else { store_form(&state.following) };
+        let follows = if conn.actor.is_none() { guest_form(conn.visitor) } else { store_form(&state.following) };
         let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
         Session { pid, user, follows, used_at: clock::now() }
     };
@@ -211,7 +216,7 @@ mod tests {
             Following { room: Room::Ticket(TicketId(5)), since: 0 },
         ];
         assert_eq!(parse_form(&store_form(&following)), following);
-        assert_eq!(parse_form("guest"), []);
+        assert_eq!(parse_form("guest@127.0.0.1,00ff"), []);
         assert_eq!(parse_form("c7,é@1,c@2,@"), []);
     }
 

@@ -1,0 +1,6 @@
+// The entry of the G2 stand-in: the current generation of the frontend, as clients.md describes it, bugs included.
+import { createRoot } from "react-dom/client";
+import { App } from "./App.jsx";
+import "./style.css";
+
+createRoot(document.getElementById("root")).render(<App />);
