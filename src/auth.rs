@@ -50,6 +50,8 @@ impl Tokens {
     pub fn new(secret: &str, leeway: Duration, require_expiry: bool, admin_roles: &[String]) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = leeway.as_secs();
+        // A token ends at `exp`, not a second later.
+        validation.reject_tokens_expiring_in_less_than = 1;
         validation.validate_aud = false;
         validation.validate_nbf = true;
         if !require_expiry {

@@ -19,7 +19,6 @@ pub struct Nudges {
     busy_until: Option<Instant>,
     told: HashMap<Key, Instant>,
     pending: HashMap<Key, Pending>,
-    running: bool,
 }
 
 /// Nudges with equal keys collapse. A guest hears of no conversation in particular.
@@ -51,8 +50,11 @@ impl Nudges {
         }
     }
 
-    fn soonest(&self, interval: Duration) -> Option<(Key, Instant)> {
-        self.pending.iter().map(|(key, pending)| (*key, self.due(key, pending, interval))).min_by_key(|(_, due)| *due)
+    fn note_told(&mut self, key: Key, now: Instant, interval: Duration) {
+        if self.told.len() >= REMEMBERED {
+            self.told.retain(|_, told| told.elapsed() < interval);
+        }
+        self.told.insert(key, now);
     }
 }
 
@@ -73,56 +75,42 @@ impl Hub {
         let now = clock::instant();
         let mut state = conn.state();
         let nudges = &mut state.nudges;
-        let mut pending = Pending { not_before: now + delay, deadline: now + self.settings.nudges.max_hold, event: event.clone(), outside };
+        let new = Pending { not_before: now + delay, deadline: now + self.settings.nudges.max_hold, event: event.clone(), outside };
         if let Some(earlier) = nudges.pending.remove(&key) {
-            pending = merge(earlier, pending);
-        }
-        nudges.pending.insert(key, pending);
-        if nudges.running {
+            // Its task is on the way, and finds what both say.
+            nudges.pending.insert(key, merge(earlier, new));
             return;
         }
-        match self.take_due(nudges, now) {
-            Some(due) => {
-                drop(state);
-                self.tell_nudge(conn, &due.event, due.outside);
-            }
-            None => {
-                nudges.running = true;
-                drop(state);
-                tokio::spawn(Arc::clone(self).tell_pending(Arc::clone(conn)));
-            }
+        if nudges.due(&key, &new, self.settings.nudges.interval) > now {
+            nudges.pending.insert(key, new);
+            drop(state);
+            tokio::spawn(Arc::clone(self).tell_when_due(Arc::clone(conn), key));
+        } else {
+            nudges.note_told(key, now, self.settings.nudges.interval);
+            drop(state);
+            self.tell_nudge(conn, &new.event, new.outside);
         }
     }
 
-    /// Takes out the nudge that has been due the longest, if one is due.
-    fn take_due(&self, nudges: &mut Nudges, now: Instant) -> Option<Pending> {
+    /// Waits until a pending nudge is due; its time may be put off meanwhile, never brought forward.
+    async fn tell_when_due(self: Arc<Self>, conn: Arc<Conn>, key: Key) {
         let interval = self.settings.nudges.interval;
-        let (key, due) = nudges.soonest(interval)?;
-        if due > now {
-            return None;
-        }
-        if nudges.told.len() >= REMEMBERED {
-            nudges.told.retain(|_, told| told.elapsed() < interval);
-        }
-        nudges.told.insert(key, now);
-        nudges.pending.remove(&key)
-    }
-
-    /// Runs as long as nudges are pending.
-    async fn tell_pending(self: Arc<Self>, conn: Arc<Conn>) {
         while !conn.is_gone() {
             let now = clock::instant();
-            let (due, soonest) = {
-                let mut state = conn.state();
-                let due = self.take_due(&mut state.nudges, now);
-                let soonest = state.nudges.soonest(self.settings.nudges.interval);
-                state.nudges.running = due.is_some() || soonest.is_some();
-                (due, soonest)
+            let due = {
+                let nudges = &mut conn.state().nudges;
+                let Some(pending) = nudges.pending.get(&key) else { return };
+                match nudges.due(&key, pending, interval) {
+                    later if later > now => Err(later),
+                    _ => {
+                        nudges.note_told(key, now, interval);
+                        Ok(nudges.pending.remove(&key))
+                    }
+                }
             };
-            match (due, soonest) {
-                (Some(due), _) => self.tell_nudge(&conn, &due.event, due.outside),
-                (None, Some((_, moment))) => tokio::time::sleep_until(moment).await,
-                (None, None) => return,
+            match due {
+                Err(later) => tokio::time::sleep_until(later).await,
+                Ok(pending) => return pending.into_iter().for_each(|p| self.tell_nudge(&conn, &p.event, p.outside)),
             }
         }
     }
