@@ -48,7 +48,8 @@ struct Seen {
     user: UserId,
     visitor: Visitor,
     last: Instant,
-    sockets: usize,
+    /// The living ones.
+    sockets: Vec<SocketId>,
 }
 
 /// A claim that nobody has vouched for yet.
@@ -67,7 +68,7 @@ impl Guests {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = addresses.entry(address).or_default();
         let window = self.window;
-        entry.seen.retain(|s| s.sockets > 0 || s.last.elapsed() <= window);
+        entry.seen.retain(|s| !s.sockets.is_empty() || s.last.elapsed() <= window);
         let result = act(entry);
         if entry.seen.is_empty() && entry.claims.is_empty() {
             addresses.remove(&address);
@@ -76,12 +77,12 @@ impl Guests {
     }
 
     /// Notes a user seen with a token, and returns the sockets whose claims that corroborates.
-    fn vouch(&self, user: UserId, visitor: Visitor, sockets: usize) -> Vec<SocketId> {
+    fn vouch(&self, user: UserId, visitor: Visitor, socket: Option<SocketId>) -> Vec<SocketId> {
         self.at(visitor.address, |entry| {
             match entry.seen.iter_mut().find(|s| s.user == user && s.visitor == visitor) {
                 Some(seen) => {
                     seen.last = clock::instant();
-                    seen.sockets += sockets;
+                    seen.sockets.extend(socket);
                 }
                 None => {
                     if entry.seen.len() >= self.per_address
@@ -89,7 +90,7 @@ impl Guests {
                     {
                         entry.seen.swap_remove(oldest);
                     }
-                    entry.seen.push(Seen { user, visitor, last: clock::instant(), sockets });
+                    entry.seen.push(Seen { user, visitor, last: clock::instant(), sockets: socket.into_iter().collect() });
                 }
             }
             entry.claims.extract_if(.., |c| c.user == user && visitor.vouches_for(&c.visitor)).map(|c| c.socket).collect()
@@ -113,7 +114,7 @@ impl Guests {
     pub(super) fn forget_idle(&self) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.retain(|_, entry| {
-            entry.seen.retain(|s| s.sockets > 0 || s.last.elapsed() <= self.window);
+            entry.seen.retain(|s| !s.sockets.is_empty() || s.last.elapsed() <= self.window);
             !entry.seen.is_empty() || !entry.claims.is_empty()
         });
     }
@@ -122,19 +123,19 @@ impl Guests {
 impl Chat {
     /// A user made an authenticated request. Returns the guest sockets that now count as the user's.
     pub fn vouch_by_request(&self, user: UserId, visitor: Visitor) -> Vec<SocketId> {
-        self.guests.vouch(user, visitor, 0)
+        self.guests.vouch(user, visitor, None)
     }
 
     /// A user holds an authenticated socket from now on, until [`stop_vouching`](Self::stop_vouching).
-    pub fn vouch_by_socket(&self, user: UserId, visitor: Visitor) -> Vec<SocketId> {
-        self.guests.vouch(user, visitor, 1)
+    pub fn vouch_by_socket(&self, user: UserId, visitor: Visitor, socket: SocketId) -> Vec<SocketId> {
+        self.guests.vouch(user, visitor, Some(socket))
     }
 
     /// An authenticated socket is gone; its user vouches for a while yet.
-    pub fn stop_vouching(&self, user: UserId, visitor: Visitor) {
+    pub fn stop_vouching(&self, visitor: Visitor, socket: SocketId) {
         self.guests.at(visitor.address, |entry| {
-            if let Some(seen) = entry.seen.iter_mut().find(|s| s.user == user && s.visitor == visitor) {
-                seen.sockets = seen.sockets.saturating_sub(1);
+            for seen in entry.seen.iter_mut().filter(|s| s.sockets.contains(&socket)) {
+                seen.sockets.retain(|s| *s != socket);
                 seen.last = clock::instant();
             }
         });
@@ -169,10 +170,10 @@ mod tests {
         let guests = Guests::new(Duration::from_secs(60), 2);
         let (user, guest) = (UserId(5), SocketId(1));
         assert!(!guests.claim(guest, user, visitor(1, Some(9))));
-        assert!(guests.vouch(user, visitor(2, Some(9)), 0).is_empty(), "another address");
-        assert!(guests.vouch(user, visitor(1, Some(8)), 0).is_empty(), "another agent");
-        assert!(guests.vouch(UserId(6), visitor(1, Some(9)), 0).is_empty(), "another user");
-        assert_eq!(guests.vouch(user, visitor(1, Some(9)), 0), [guest]);
+        assert!(guests.vouch(user, visitor(2, Some(9)), None).is_empty(), "another address");
+        assert!(guests.vouch(user, visitor(1, Some(8)), None).is_empty(), "another agent");
+        assert!(guests.vouch(UserId(6), visitor(1, Some(9)), None).is_empty(), "another user");
+        assert_eq!(guests.vouch(user, visitor(1, Some(9)), None), [guest]);
         assert!(guests.claim(SocketId(2), user, visitor(1, Some(9))), "seen before the claim");
         assert!(guests.claim(SocketId(3), user, visitor(1, None)), "a guest without an agent goes by address");
         tokio::time::advance(Duration::from_secs(61)).await;
@@ -182,7 +183,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_living_socket_vouches_for_as_long_as_it_lives() {
         let guests = Guests::new(Duration::from_secs(60), 2);
-        guests.vouch(UserId(5), visitor(1, None), 1);
+        guests.vouch(UserId(5), visitor(1, None), Some(SocketId(7)));
         tokio::time::advance(Duration::from_secs(600)).await;
         assert!(guests.claim(SocketId(1), UserId(5), visitor(1, None)));
     }

@@ -38,6 +38,9 @@ enum Session {
 /// For how long a poller may come back to a session that was cut off: the library forgets it after a ping interval and a timeout.
 const CUT_FOR: Duration = Duration::from_secs(60);
 
+/// No session id of the library is longer.
+const LONGEST_SID: usize = 64;
+
 impl Gate {
     /// A gate that lets these origins in.
     pub fn new(origins: Arc<Origins>) -> Arc<Self> {
@@ -87,19 +90,20 @@ impl Gate {
         {
             return (StatusCode::FORBIDDEN, "Origin not allowed").into_response();
         }
-        if let Some(sid) = session_of(request.uri().query().unwrap_or_default()) {
-            let mut sessions = gate.sessions();
-            if let Some(Session::Cut(_)) = sessions.get(sid) {
-                return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
-            }
-            if let Some(peer) = request.extensions().get::<Peer>().filter(|_| is_upgrade) {
-                sessions.insert(sid.to_owned(), Session::Upgraded(peer.link.clone()));
-            }
+        let session = session_of(request.uri().query().unwrap_or_default()).map(str::to_owned);
+        let Some(sid) = session else { return next.run(request).await };
+        if let Some(Session::Cut(_)) = gate.sessions().get(&sid) {
+            return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
         }
-        next.run(request).await
+        let link = request.extensions().get::<Peer>().filter(|_| is_upgrade).map(|peer| peer.link.clone());
+        let response = next.run(request).await;
+        if let Some(link) = link.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            gate.sessions().entry(sid).or_insert(Session::Upgraded(link));
+        }
+        response
     }
 }
 
 fn session_of(query: &str) -> Option<&str> {
-    query.split('&').find_map(|pair| pair.strip_prefix("sid="))
+    query.split('&').find_map(|pair| pair.strip_prefix("sid=")).filter(|sid| sid.len() <= LONGEST_SID)
 }

@@ -176,7 +176,7 @@ async fn connected(context: &Context, Admitted { conn, restored }: Admitted) {
     }
     match (&conn.actor, restored.as_deref().and_then(|r| r.guest_of)) {
         (Some(actor), _) => {
-            let guests = context.chat.vouch_by_socket(actor.id, conn.visitor);
+            let guests = context.chat.vouch_by_socket(actor.id, conn.visitor, conn.id);
             adopt_guests(context, actor.id, guests);
             context.chat.arrive(actor.id, &actor.name, conn.id).await;
         }
@@ -240,7 +240,7 @@ fn sign_off_one(context: &Context, conn: &Arc<Conn>) {
 fn depart(context: &Context, conn: &Arc<Conn>) {
     context.hub.remove(conn);
     match &conn.actor {
-        Some(actor) => context.chat.stop_vouching(actor.id, conn.visitor),
+        Some(_) => context.chat.stop_vouching(conn.visitor, conn.id),
         None => context.chat.withdraw_claim(conn.id, conn.visitor),
     }
     if let Some(user) = conn.user() {

@@ -116,7 +116,8 @@ impl Hub {
     }
 
     fn tell_nudge(&self, conn: &Arc<Conn>, event: &Event, outside: Option<Room>) {
-        if outside.is_some_and(|room| conn.follows(room)) {
+        let left = matches!(event, Event::MessagesRead { conversation, .. } if !conn.follows(Room::Conversation(*conversation)));
+        if left || outside.is_some_and(|room| conn.follows(room)) {
             return;
         }
         let frames = if conn.actor.is_none() { vec![outbound::bare_nudge()] } else { outbound::frames(event) };
