@@ -12,7 +12,6 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, http::header, middleware};
 use entity::UserId;
-use serde::Deserialize;
 use socketioxide::extract::{Extension, SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::{DisconnectReason, Socket};
@@ -70,9 +69,9 @@ pub fn routes(context: Context, cut: mpsc::UnboundedReceiver<Arc<Conn>>) -> Rout
         .build_svc();
     context.hub.io.set(io.clone()).ok();
     let admitting = context.clone();
-    let admit = move |socket: SocketRef<LineAdapter>, TryData(auth): TryData<Auth>| {
+    let admit = move |socket: SocketRef<LineAdapter>, TryData(auth): TryData<serde_json::Map<String, serde_json::Value>>| {
         let context = admitting.clone();
-        async move { admit(context, socket, auth.unwrap_or_default()).await }
+        async move { admit(context, socket, auth.unwrap_or_default().into()).await }
     };
     let connecting = context.clone();
     let connected = move |Extension(admitted): Extension<Admitted>| {
@@ -86,15 +85,22 @@ pub fn routes(context: Context, cut: mpsc::UnboundedReceiver<Arc<Conn>>) -> Rout
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
 }
 
-/// What a client may say in its CONNECT packet.
-#[derive(Default, Deserialize)]
+/// What a client may say in its CONNECT packet. Fields of another form than asked for are taken as absent, but for the token.
+#[derive(Default)]
 struct Auth {
-    #[serde(default)]
     token: serde_json::Value,
     pid: Option<String>,
     offset: Option<String>,
-    #[serde(default)]
     recovery: bool,
+}
+
+impl From<serde_json::Map<String, serde_json::Value>> for Auth {
+    fn from(mut fields: serde_json::Map<String, serde_json::Value>) -> Self {
+        let text = |name: &str| fields.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+        let (pid, offset) = (text("pid"), text("offset"));
+        let recovery = fields.get("recovery").is_some_and(|v| v == true);
+        Self { token: fields.remove("token").unwrap_or_default(), pid, offset, recovery }
+    }
 }
 
 /// Why a socket is refused; the client's `connect_error` shows the sentence.
