@@ -141,15 +141,15 @@ impl Conn {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Queues an event; false when too many wait.
-    pub fn push(self: &Arc<Self>, context: &Context, event: Incoming) -> bool {
+    /// Queues an event, or gives it back when too many wait.
+    pub fn push(self: &Arc<Self>, context: &Context, event: Incoming) -> Result<(), Incoming> {
         let mut inbox = self.inbox();
         if inbox.waiting.len() >= context.settings.limits.inbound_queue {
-            return false;
+            return Err(event);
         }
         inbox.waiting.push_back(event);
         self.run(context, &mut inbox);
-        true
+        Ok(())
     }
 
     /// The socket is connected: its events may run.
@@ -171,11 +171,11 @@ impl Conn {
         let (conn, context) = (Arc::clone(self), context.clone());
         tokio::spawn(async move {
             while let Some(event) = conn.next() {
-                let ack = event.ack;
+                let unread = Incoming { packet: event.packet.clone(), ack: event.ack };
                 let handled = AssertUnwindSafe(super::events::handle(&context, &conn, event)).catch_unwind().await;
                 if handled.is_err() {
-                    tracing::error!(socket = conn.id.0, "an event handler panicked");
-                    super::events::refuse(&context, &conn, &Default::default(), ack, &crate::error::Error::internal("panic"));
+                    let panicked = crate::error::Error::internal("an event handler panicked");
+                    super::events::refuse_unread(&context, &conn, &unread, &panicked);
                 }
             }
         });

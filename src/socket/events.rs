@@ -208,8 +208,14 @@ fn answer(context: &Context, conn: &Arc<Conn>, array: String, ack_id: Option<i64
     }
 }
 
+/// Refuses an event that was never handled.
+pub fn refuse_unread(context: &Context, conn: &Arc<Conn>, incoming: &Incoming, error: &Error) {
+    let (reference, _) = inbound::parse(incoming.packet.as_str());
+    refuse(context, conn, &reference, incoming.ack, error);
+}
+
 /// Tells a socket that its event failed: by `error`, by `message-failed` for a send, and by the ack if one was asked for.
-pub fn refuse(context: &Context, conn: &Arc<Conn>, reference: &Reference, ack_id: Option<i64>, error: &Error) {
+fn refuse(context: &Context, conn: &Arc<Conn>, reference: &Reference, ack_id: Option<i64>, error: &Error) {
     match error {
         Error::Internal(cause) => tracing::error!(socket = conn.id.0, %cause, "an event failed"),
         _ => tracing::debug!(socket = conn.id.0, code = crate::wire::error::code(error), "an event was refused"),

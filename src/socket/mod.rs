@@ -128,10 +128,9 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Auth) -> 
     // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
     let (events, handling) = (conn.clone(), context.clone());
     socket.on_fallback(move |RawEvent(incoming): RawEvent| {
-        let ack = incoming.ack;
-        if !events.push(&handling, incoming) {
+        if let Err(incoming) = events.push(&handling, incoming) {
             let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
-            events::refuse(&handling, &events, &Default::default(), ack, &busy);
+            events::refuse_unread(&handling, &events, &incoming, &busy);
         }
         std::future::ready(())
     });
