@@ -150,6 +150,15 @@ describe('connecting', { concurrency: 4 }, () => {
     assert.match(mine.get('vary') ?? '', /origin/i);
   });
 
+  test('whatever else stands in auth, a good token connects as its user and a bad one is refused', async (t) => {
+    const odd = [{ recovery: 'yes' }, { recovery: null, pid: null, offset: null }, { pid: 5 }, { pid: {}, offset: 7 }, { userId: b.id, role: 'admin' }];
+    for (const more of odd) {
+      const client = await connect(t, { server, token: a.token, auth: more });
+      assert.equal((await client.emitAck('join-conversation', conversation)).ok, true, JSON.stringify(more));
+      assert.ok((await refused(t, { server, token: 'not.a.token', auth: more })).message);
+    }
+  });
+
   test('what the payloads claim about the sender is ignored', async (t) => {
     const client = await connect(t, { server, token: a.token });
     const { message } = await emitAck(client.socket, 'send-message', { conversationId: conversation, senderId: b.id, message: 'mine', isAdmin: true });

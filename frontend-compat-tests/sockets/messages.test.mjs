@@ -176,7 +176,7 @@ describe('rooms, acks and repeats', { concurrency: 3 }, () => {
   test('the same tempId of 12 to 64 characters with the same text stores nothing and answers with the stored message', async (t) => {
     const [alice, later, bob] = await Promise.all([a, a, b].map((user) => socketOf(t, user)));
     await bob.emitAck('join-conversation', ab);
-    for (const tempId of ['temp-1700000000001', 'x'.repeat(12), 'y'.repeat(64)]) {
+    for (const tempId of ['temp-1700000000001', 'x'.repeat(12), 'y'.repeat(64), '🌍'.repeat(12), '🌍'.repeat(64)]) {
       const payload = { message: `once ${tempId}`, tempId };
       const first = await send(alice, ab, payload);
       const mark = later.mark();

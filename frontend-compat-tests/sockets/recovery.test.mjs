@@ -62,12 +62,16 @@ describe('recovery', { concurrency: 3 }, () => {
         const before = await many(3, () => say(talker, conversation));
         await hears(listener, before.at(-1));
         const missed = await cutDuring(cutter, listener, () => many(20, () => say(talker, conversation)));
+        const mark = listener.entries('disconnect')[0].index;
+        await listener.heard('online-users', () => true, { after: mark });
+        await listener.heard('conversation-updated', () => true, { after: mark });
+        await listener.fence();
+        assert.equal(listener.entries('conversation-updated', mark).length, 1, 'missed nudges collapse to one');
         const later = await many(2, () => say(talker, conversation));
         await hears(listener, later.at(-1));
         await listener.fence();
         assert.deepEqual(received(listener), idsOf([...before, ...missed, ...later]));
         assert.ok(listener.entries('message-received').every(({ args }) => args.length === 2 && typeof args[1] === 'string'), 'the offset');
-        await listener.heard('conversation-updated', ({ conversationId }) => conversationId === conversation, { after: listener.entries('disconnect')[0].index });
       });
     }
   }
@@ -204,6 +208,27 @@ describe('recovery', { concurrency: 3 }, () => {
     for (const client of thieves) assert.deepEqual(client.entries('message-received'), []);
     cutter.resume();
     await hears(listener, missed);
+  });
+
+  test('a session and a tempId hold on another node of the same database', async (t) => {
+    const { a, b, cutter, conversation, talker, listener } = await scene(t);
+    await hears(listener, await say(talker, conversation));
+    const session = { pid: listener.socket._pid, offset: listener.socket._lastOffset, recovery: true };
+    cutter.cut();
+    await listener.heard('disconnect');
+    const repeated = { conversationId: conversation, message: 'sent twice', tempId: 'temp-1700000000010' };
+    const missed = [await say(talker, conversation), (await talker.emitAck('send-message', repeated)).message];
+
+    const node = await startServer({ env: { DATABASE_URL: `sqlite://${server.dir}/t.db` } });
+    try {
+      const there = await connect(t, { server: node, token: b.token, auth: session });
+      await hears(there, missed.at(-1));
+      assert.deepEqual(received(there), idsOf(missed));
+      const again = await connect(t, { server: node, token: a.token });
+      assert.equal((await again.emitAck('send-message', repeated)).message.id, missed[1].id);
+    } finally {
+      await node.stop();
+    }
   });
 
   test('a client that closed its socket itself has no session left', async (t) => {

@@ -77,6 +77,9 @@ async fn dispatch(
             places.into_iter().for_each(|place| chat.tell_who_types(place, conn.id));
         }
         ClientEvent::LeaveConversation(ids) => {
+            for id in &ids {
+                chat.require_participant(actor, *id).await?;
+            }
             let rooms: Vec<Room> = ids.into_iter().map(Room::Conversation).collect();
             if context.hub.unfollow(conn, &rooms) {
                 recovery::remember(context, conn).await;

@@ -67,8 +67,8 @@ pub struct Reference {
 
 /// The most that one join may follow.
 const MOST_JOINED: usize = 100;
-/// The longest mark that is echoed to everybody, in bytes.
-const MOST_ECHOED: usize = 256;
+/// The longest mark that is echoed to everybody, in bytes of JSON: 64 characters take at most 770.
+const MOST_ECHOED: usize = 1024;
 /// The largest id that a JSON number holds exactly.
 const MOST_ID: i64 = (1 << 53) - 1;
 
@@ -270,6 +270,8 @@ mod tests {
         assert_eq!(temp_id("{\"a\":1}"), None);
         assert_eq!(temp_id("17.50").map(|t| (t.echo, t.nonce)), Some(("17.50".into(), None)));
         assert_eq!(temp_id("\"short\"").map(|t| t.nonce), Some(None));
+        let escaped = format!("\"{}\"", "\\ud83c\\udf0d".repeat(64));
+        assert_eq!(temp_id(&escaped).and_then(|t| t.nonce).map(|n| n.chars().count()), Some(64));
         assert_eq!(temp_id("\"temp-1700000000000\"").and_then(|t| t.nonce), Some("temp-1700000000000".into()));
     }
 
