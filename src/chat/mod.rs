@@ -56,6 +56,8 @@ pub struct Chat {
 
 /// For how long a user who was found in the database is taken to be there still, between two events of a socket.
 const PRESENT_FOR: Duration = Duration::from_secs(1);
+/// How long the database may take to say so.
+const BRIEFLY: Duration = Duration::from_millis(250);
 /// For how long, while the database is away.
 const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How often living recovery sessions are noted as used.
@@ -104,14 +106,14 @@ impl Chat {
         if self.remembered(actor.id, PRESENT_FOR).is_some() {
             return Ok(());
         }
-        match self.store.find_user(actor.id).await {
-            Ok(Some(user)) => {
-                self.users.insert(actor.id, (user.username.into(), clock::instant()));
-                Ok(())
-            }
-            Ok(None) => Err(Error::Unauthorized("User no longer exists")),
-            Err(_) => Ok(()),
-        }
+        let name = match tokio::time::timeout(BRIEFLY, self.store.find_user(actor.id)).await {
+            Ok(Ok(Some(user))) => user.username.into(),
+            Ok(Ok(None)) => return Err(Error::Unauthorized("User no longer exists")),
+            // Whoever was there stays, so that typing and presence go on while the database is away.
+            Ok(Err(_)) | Err(_) => actor.name.clone(),
+        };
+        self.users.insert(actor.id, (name, clock::instant()));
+        Ok(())
     }
 
     fn remembered(&self, user: UserId, within: Duration) -> Option<Arc<str>> {

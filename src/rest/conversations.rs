@@ -15,8 +15,8 @@ use crate::chat::InboxQuery;
 use crate::error::{Error, Result};
 use crate::socket::Context;
 use crate::store::Page;
-use crate::wire::outbound::MessageJson;
 use crate::wire::rest::{ConversationJson, IdJson, NOBODY};
+use crate::wire::shapes::MessageJson;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

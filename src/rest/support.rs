@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::socket::Context;
 use crate::store::TicketFilter;
 use crate::store::writer::{Done, SupportWritten};
-use crate::wire::outbound::{SupportMessageJson, TicketJson};
+use crate::wire::shapes::{SupportMessageJson, TicketJson};
 
 #[derive(Deserialize)]
 pub struct Create {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod inbound;
 pub mod outbound;
 pub mod rest;
+pub mod shapes;
 
 use crate::clock::Timestamp;
 
