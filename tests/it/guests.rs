@@ -1,0 +1,141 @@
+//! Sockets without a token: what they may, whom they count as, and that they learn nothing.
+
+use serde_json::{Value, json};
+
+use crate::support::{Heard, ROOMY, Socket, TestApp, User};
+
+const BROWSER: &[(&str, &str)] = &[("user-agent", "Mozilla/5.0 (the same browser)")];
+
+async fn request(app: &TestApp, user: &User, agent: &str) {
+    app.answer(app.request("GET", "/api/messaging/unread-count").bearer_auth(&user.token).header("user-agent", agent)).await.ok();
+}
+
+fn bare() -> Heard {
+    Heard { name: "conversation-updated".into(), arguments: vec![json!({})] }
+}
+
+/// Whether a guest counts as a user: it hears a nudge when the user opens a conversation of its own.
+async fn counts(app: &TestApp, guest: &Socket, user: &User) {
+    app.conversation(user, &app.user("someone").await).await;
+    assert_eq!(guest.heard("conversation-updated").await, json!({}));
+}
+
+#[tokio::test]
+async fn a_claim_counts_when_the_user_was_seen_from_the_same_browser_before_or_after_it() {
+    let app = TestApp::with(ROOMY).await;
+    for (when, by_socket) in [("before", false), ("after", false), ("before", true), ("after", true)] {
+        let user = app.user(&format!("{when}{by_socket}")).await;
+        let mut living = Vec::new();
+        let mut see = async || {
+            if by_socket {
+                living.push(app.connect(json!({"token": user.token}), BROWSER).await.expect("connects"));
+            } else {
+                request(&app, &user, BROWSER[0].1).await;
+            }
+        };
+        let guest = app.guest(BROWSER).await;
+        if when == "before" {
+            see().await;
+        }
+        guest.done("user-online", json!({"userId": user.id, "role": "agency"})).await;
+        if when == "after" {
+            see().await;
+        }
+        counts(&app, &guest, &user).await;
+    }
+}
+
+#[tokio::test]
+async fn a_guest_without_a_user_agent_counts_by_its_address() {
+    let app = TestApp::with(ROOMY).await;
+    let user = app.user("ann").await;
+    request(&app, &user, "whatever").await;
+    let guest = app.guest(&[]).await;
+    guest.done("user-online", json!(user.id.to_string())).await;
+    counts(&app, &guest, &user).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_nobody_vouches_for_changes_nothing_and_is_answered_with_nothing() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let b = app.socket(&bob).await;
+    b.rest().await;
+    request(&app, &ann, "another browser").await;
+    request(&app, &bob, BROWSER[0].1).await;
+    let guest = app.guest(BROWSER).await;
+    for claim in [json!({"userId": ann.id}), json!(ann.id), json!(999_999), json!("x"), Value::Null, json!({"userId": [bob.id]})] {
+        guest.emit("user-online", claim);
+    }
+    assert_eq!(guest.rest().await, []);
+    assert_eq!(b.rest().await, [], "ann is not online by it");
+    b.send(conversation, "hi").await;
+    app.socket(&ann).await.send(conversation, "hi").await;
+    b.heard("message-received").await;
+    assert_eq!(guest.rest().await, []);
+}
+
+#[tokio::test]
+async fn a_corroborated_guest_counts_for_presence_and_hears_bare_nudges_and_nothing_else_ever() {
+    let app = TestApp::with(&format!("[presence]\ngrace = \"200ms\"\n[nudges]\ninterval = \"1ms\"\nquiet = \"1ms\"\n{ROOMY}")).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let b = app.socket(&bob).await;
+    b.rest().await;
+    request(&app, &ann, BROWSER[0].1).await;
+    let guest = app.guest(BROWSER).await;
+    guest.done("user-online", json!({"userId": ann.id, "role": "traveller"})).await;
+    assert_eq!(b.heard("user-online").await["userId"], ann.id, "it makes its user online");
+    assert_eq!(b.heard("online-users").await, json!([ann.id]));
+
+    b.send(conversation, "a secret").await;
+    b.done("typing", json!({"conversationId": conversation})).await;
+    let a = app.socket(&ann).await;
+    a.send(conversation, "an answer").await;
+    a.done("mark-as-read", json!({"conversationId": conversation})).await;
+    let ticket = app.ticket(&ann).await;
+    let admin = app.admin("admin").await;
+    let status = json!({"status": "resolved", "priority": "high"});
+    app.put(&format!("/api/messaging/support/tickets/{ticket}/status"), &admin, status).await.ok();
+    app.conversation(&ann, &app.user("carl").await).await;
+    a.close().await;
+    guest.heard("conversation-updated").await;
+    assert!(guest.rest().await.into_iter().all(|event| event == bare()), "no id, no content, no other event");
+    assert_eq!(b.rest_of("user-offline").await, [] as [Value; 0], "the guest is a socket of ann's still");
+
+    for (name, payload) in
+        [("join-conversation", json!(conversation)), ("send-message", json!({"conversationId": conversation, "message": "x"}))]
+    {
+        guest.refused(name, payload, "unauthorized").await;
+    }
+    guest.rest().await;
+    b.send(conversation, "still a secret").await;
+    assert_eq!(guest.heard("conversation-updated").await, json!({}));
+    assert!(guest.rest().await.into_iter().all(|event| event == bare()), "a join that was refused is none");
+    guest.close().await;
+    assert_eq!(b.heard("user-offline").await["userId"], ann.id);
+}
+
+#[tokio::test]
+async fn a_guest_counts_as_one_user_only() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    for user in [&ann, &bob] {
+        request(&app, user, BROWSER[0].1).await;
+    }
+    let guest = app.guest(BROWSER).await;
+    guest.done("user-online", json!({"userId": ann.id})).await;
+    guest.done("user-online", json!({"userId": bob.id})).await;
+    app.conversation(&bob, &app.user("carl").await).await;
+    counts(&app, &guest, &ann).await;
+    assert_eq!(guest.rest().await, [], "the nudge was ann's");
+}
+
+#[tokio::test]
+async fn guests_can_be_refused_altogether() {
+    let app = TestApp::with("guests = \"deny\"").await;
+    for auth in [Value::Null, json!({}), json!({"token": null}), json!({"token": ""})] {
+        let refusal = app.connect(auth.clone(), &[]).await.err();
+        assert_eq!(refusal.as_deref(), Some("Authentication token is required"), "{auth}");
+    }
+    app.socket(&app.user("ann").await).await.fence().await;
+}

@@ -1,0 +1,33 @@
+//! What the tests share: the server under test, its users and database, and the clients that talk to it. No test stands here.
+
+mod app;
+mod database;
+mod http;
+mod socket;
+
+use std::time::Duration;
+
+pub use app::{TestApp, User, id, token};
+pub use http::Answer;
+pub use socket::{Heard, Socket};
+
+/// How long anything may take. Nothing waits this long unless a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Settings without any limit that a busy test could meet.
+pub const ROOMY: &str = "[limits]
+sends = { per_second = 1000000, burst = 1000000 }
+events = { per_second = 1000000, burst = 1000000 }
+writes = { per_second = 1000000, burst = 1000000 }
+searches = { per_second = 1000000, burst = 1000000 }
+logins = 1000000
+inbound_queue = 100000
+outbound_queue = 100000
+";
+
+/// A moment of the wire as milliseconds, whose form is checked on the way: ISO 8601, UTC, milliseconds, `Z`.
+pub fn millis(moment: &serde_json::Value) -> i64 {
+    let text = moment.as_str().unwrap_or_else(|| panic!("{moment} is not a moment"));
+    assert!(text.len() == 24 && text.ends_with('Z') && text.as_bytes()[19] == b'.', "{text} has another form");
+    chrono::DateTime::parse_from_rfc3339(text).unwrap_or_else(|e| panic!("{text}: {e}")).timestamp_millis()
+}
