@@ -48,14 +48,22 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    dotenvy::dotenv().ok();
     let arguments = Arguments::parse();
-    match run(arguments) {
+    match read_dotenv().and_then(|()| run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("tidings: {sentence}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A `.env` file in the working folder counts as environment. What stands in it is not repeated: it may be a secret.
+fn read_dotenv() -> Result<(), String> {
+    match dotenvy::dotenv() {
+        Err(dotenvy::Error::LineParse(..)) => Err("The .env file cannot be read: a line is not NAME=value; quote values with blanks.".into()),
+        Err(e) if !e.not_found() => Err("The .env file cannot be read.".into()),
+        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,122 @@
+// The command line as a newcomer meets it: the start, its refusals, the secret that it makes, tokens, and the demo.
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { BINARY } from '../lib/server.mjs';
+
+const clean = { PATH: process.env.PATH, HOME: process.env.HOME };
+
+function folder(t) {
+  const dir = mkdtempSync(join(tmpdir(), 'tidings-cli-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** Runs a command to its end. */
+const run = (args, { cwd, env = {} }) => new Promise((done) => {
+  execFile(BINARY, args, { cwd, env: { ...clean, ...env }, timeout: 20_000 }, (error, stdout, stderr) => {
+    done({ code: error ? error.code : 0, stdout, stderr });
+  });
+});
+
+/** Starts a command that goes on, and waits for a line that matches; it is ended with the test. */
+async function start(t, args, pattern, { cwd, env = {} }) {
+  const child = spawn(BINARY, args, { cwd, env: { ...clean, ...env } });
+  const ended = new Promise((done) => child.once('exit', done));
+  t.after(async () => { child.kill('SIGTERM'); await ended; });
+  let output = '';
+  const match = await new Promise((done, fail) => {
+    const timer = setTimeout(() => fail(new Error(`no ${pattern} in:\n${output}`)), 20_000);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk) => {
+        output += chunk;
+        const found = pattern.exec(output);
+        if (found) { clearTimeout(timer); done(found); }
+      });
+    }
+    ended.then((code) => fail(new Error(`ended with ${code}:\n${output}`)));
+  });
+  return { match, output: () => output };
+}
+
+const LISTENS = /listens on (http:\/\/\S+)/;
+
+test('without any setting it starts, makes a database and a private secret, and keeps both', async (t) => {
+  const cwd = folder(t);
+  const env = { PORT: '0', HOST: '127.0.0.1' };
+  const first = await start(t, [], LISTENS, { cwd, env });
+  assert.equal((await fetch(`${first.match[1]}/readyz`)).status, 200);
+  const secret = readFileSync(join(cwd, 'tidings.db.jwt-secret'), 'utf8');
+  assert.equal(statSync(join(cwd, 'tidings.db.jwt-secret')).mode & 0o777, 0o600);
+  assert.ok(secret.length >= 64 && !first.output().includes(secret), 'long, and never printed');
+  await start(t, ['serve'], LISTENS, { cwd, env });
+  assert.equal(readFileSync(join(cwd, 'tidings.db.jwt-secret'), 'utf8'), secret);
+});
+
+test('a .env file is read, and the environment wins over it', async (t) => {
+  const cwd = folder(t);
+  writeFileSync(join(cwd, '.env'), 'HOST=127.0.0.1\nPORT=not-a-port\nJWT_SECRET="from the file"\n');
+  const refused = await run([], { cwd });
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /not-a-port.*`port`.*PORT/s);
+  assert.doesNotMatch(refused.stderr, /from the file/);
+  await start(t, [], LISTENS, { cwd, env: { PORT: '0' } });
+  writeFileSync(join(cwd, '.env'), 'JWT_SECRET=not quoted\n');
+  const malformed = await run([], { cwd });
+  assert.equal(malformed.code, 1);
+  assert.match(malformed.stderr, /\.env/);
+  assert.doesNotMatch(malformed.stderr, /not quoted/);
+});
+
+test('what is wrong stops the start with a sentence that names key, value and source', async (t) => {
+  const cwd = folder(t);
+  for (const [file, env, ...parts] of [
+    ['prot = 1\n', {}, 'prot'],
+    ['[presence]\ngrace = "soon"\n', {}, 'presence.grace', 'soon'],
+    ['host = "nowhere"\n', {}, 'host', 'nowhere', 'bad.toml'],
+    ['', { DATABASE_URL: 'oracle://u:topsecret@h/d' }, 'database_url', 'DATABASE_URL'],
+    ['', { FRONTEND_URL: 'site.example' }, 'origins', 'site.example'],
+  ]) {
+    writeFileSync(join(cwd, 'bad.toml'), file);
+    const { code, stderr } = await run(['--config', 'bad.toml'], { cwd, env });
+    assert.equal(code, 1, stderr);
+    assert.equal(stderr.trim().split('\n').length, 1, stderr);
+    for (const part of parts) assert.ok(stderr.includes(part), `${stderr} should name ${part}`);
+    assert.ok(!stderr.includes('topsecret'), stderr);
+  }
+});
+
+test('token prints a token that the server takes, and help tells what there is', async (t) => {
+  const cwd = folder(t);
+  const env = { JWT_SECRET: 'of this test', HOST: '127.0.0.1', PORT: '0' };
+  const { match: [, url] } = await start(t, [], LISTENS, { cwd, env });
+  const body = JSON.stringify({ username: 'ann', email: 'ann@example.com', password: 'secret' });
+  await fetch(`${url}/api/auth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  const get = async (args) => {
+    const { stdout } = await run(['token', '--user', '1', ...args], { cwd, env });
+    return fetch(`${url}/api/messaging/support/admin/tickets`, { headers: { authorization: `Bearer ${stdout.trim()}` } });
+  };
+  assert.equal((await get([])).status, 403);
+  assert.equal((await get(['--role', 'admin', '--expires', '1h'])).status, 200);
+  const help = await run(['--help'], { cwd });
+  for (const word of ['serve', 'migrate', 'token', 'demo', '--config', 'JWT_SECRET']) assert.ok(help.stdout.includes(word), word);
+});
+
+test('migrate brings the schema up to date and ends', async (t) => {
+  const cwd = folder(t);
+  assert.equal((await run(['migrate'], { cwd })).code, 0);
+  assert.ok(statSync(join(cwd, 'tidings.db')).size > 0);
+});
+
+test('the demo serves users, a conversation and a ticket, and its commands work as printed', async (t) => {
+  const cwd = folder(t);
+  const demo = await start(t, ['demo'], /support\/tickets\n/, { cwd, env: { HOST: '127.0.0.1', PORT: '0' } });
+  const commands = demo.output().split('\n').filter((line) => /^ {2}(TOKEN|curl)/.test(line)).join('\n').replaceAll('curl ', 'echo; curl -s ');
+  const { stdout } = await new Promise((done) => execFile('bash', ['-ec', commands], (error, out) => done({ stdout: error ? String(error) : out })));
+  const [conversations, messages, tickets] = stdout.trim().split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  assert.deepEqual([conversations.length, messages.length, tickets.length], [2, 3, 1]);
+  assert.equal(tickets[0].status, 'in_progress');
+});
