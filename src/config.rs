@@ -159,6 +159,8 @@ mod duration {
     }
 }
 
+const ORIGIN_FORM: &str = "an origin is written https://host or https://host:port";
+
 /// The environment names and the settings that they set.
 const ENVIRONMENT: [(&str, &str); 8] = [
     ("HOST", "host"),
@@ -204,7 +206,13 @@ impl Settings {
         let built = builder.build().map_err(|e| format!("The configuration cannot be read: {e}."))?;
         let mut settings: Self = built.clone().try_deserialize().map_err(|e| format!("The configuration is wrong: {e}."))?;
         if let Some(urls) = env("FRONTEND_URL") {
-            settings.origins.extend(urls.split(',').map(|u| u.trim().to_owned()).filter(|u| !u.is_empty()));
+            let urls = urls.split(',').map(str::trim).filter(|u| !u.is_empty());
+            if let Err(bad) = Origins::parse(urls.clone()) {
+                return Err(format!(
+                    "The configuration is wrong: `origins` is \"{bad}\" (the environment variable FRONTEND_URL), but {ORIGIN_FORM}."
+                ));
+            }
+            settings.origins.extend(urls.map(str::to_owned));
         }
         settings.check(&built)?;
         Ok(settings)
@@ -230,7 +238,7 @@ impl Settings {
             return wrong("host", &self.host, "it must be an IP address such as 0.0.0.0 or ::1");
         }
         if let Err(bad) = Origins::parse(self.origins.iter().map(String::as_str)) {
-            return wrong("origins", &bad, "an origin is written https://host or https://host:port");
+            return wrong("origins", &bad, ORIGIN_FORM);
         }
         if let Err(bad) = Proxies::parse(self.trusted_proxies.iter().map(String::as_str)) {
             return wrong("trusted_proxies", &bad, "it must be an address or a network such as 10.0.0.0/8");

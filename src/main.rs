@@ -61,7 +61,9 @@ fn main() -> ExitCode {
 /// A `.env` file in the working folder counts as environment. What stands in it is not repeated: it may be a secret.
 fn read_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
-        Err(dotenvy::Error::LineParse(..)) => Err("The .env file cannot be read: a line is not NAME=value; quote values with blanks.".into()),
+        Err(dotenvy::Error::LineParse(..)) => {
+            Err("The .env file cannot be read: a line is not NAME=value; quote values with blanks.".into())
+        }
         Err(e) if !e.not_found() => Err("The .env file cannot be read.".into()),
         _ => Ok(()),
     }

@@ -78,7 +78,7 @@ test('what is wrong stops the start with a sentence that names key, value and so
     ['[presence]\ngrace = "soon"\n', {}, 'presence.grace', 'soon'],
     ['host = "nowhere"\n', {}, 'host', 'nowhere', 'bad.toml'],
     ['', { DATABASE_URL: 'oracle://u:topsecret@h/d' }, 'database_url', 'DATABASE_URL'],
-    ['', { FRONTEND_URL: 'site.example' }, 'origins', 'site.example'],
+    ['', { FRONTEND_URL: 'site.example' }, 'origins', 'site.example', 'FRONTEND_URL'],
   ]) {
     writeFileSync(join(cwd, 'bad.toml'), file);
     const { code, stderr } = await run(['--config', 'bad.toml'], { cwd, env });

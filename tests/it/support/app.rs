@@ -46,6 +46,11 @@ impl TestApp {
 
     /// A server with some settings of its own, as the text of a settings file.
     pub async fn with(overrides: &str) -> Self {
+        Self::adopting(&[], overrides).await
+    }
+
+    /// A server over a database that some statements made before.
+    pub async fn adopting(statements: &[&str], overrides: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("settings.toml");
         std::fs::write(&file, overrides).expect("the settings are written");
@@ -57,6 +62,9 @@ impl TestApp {
             "JWT_SECRET" => Some(SECRET.to_owned()),
             _ => None,
         };
+        for statement in statements {
+            Database::open(&format!("{url}?mode=rwc")).await.run(statement).await;
+        }
         let settings = Settings::load_with(Some(&file), environment).expect("the settings are good");
         let server = Server::start(settings.clone()).await.expect("the server starts");
         let database = Database::open(&url).await;
