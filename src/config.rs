@@ -25,6 +25,7 @@ pub struct Settings {
     pub origins: Vec<String>,
     pub trusted_proxies: Vec<String>,
     pub database_url: String,
+    pub database: Pool,
     pub legacy_upstream: Option<String>,
     pub redis_url: Option<String>,
     pub accounts: bool,
@@ -57,6 +58,18 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Pool {
+    pub connections: u32,
+    #[serde(with = "duration")]
+    pub wait: Duration,
+    #[serde(with = "duration")]
+    pub lifetime: Duration,
 }
 
 /// `[auth]`
@@ -266,6 +279,9 @@ impl Settings {
             ("limits.event_bytes", self.limits.event_bytes),
             ("limits.sockets_per_user", self.limits.sockets_per_user),
         ];
+        if self.database.connections < 3 {
+            return wrong("database.connections", &self.database.connections.to_string(), "it must be at least 3");
+        }
         for (key, size) in sizes {
             if size == 0 {
                 return wrong(key, "0", "it must be at least 1");

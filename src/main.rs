@@ -30,7 +30,11 @@ enum Command {
     /// Serve (the default)
     Serve,
     /// Bring the database's schema up to date and exit; it is done at every start, too
-    Migrate,
+    Migrate {
+        /// Change nothing, and say which steps have been taken and what the others would add
+        #[arg(long)]
+        status: bool,
+    },
     /// Print a token for a user, for Postman or curl
     Token {
         /// The user's id
@@ -75,10 +79,17 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     start_log(&settings)?;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(settings).await,
-        Command::Migrate => {
-            let store = Store::connect(&settings.database_url).await?;
-            store.migrate().await?;
-            store.close().await;
+        Command::Migrate { status: true } => {
+            for step in Store::status(&settings.database_url).await? {
+                println!("{} {}", if step.would_add.is_some() { "pending" } else { "applied" }, step.step);
+                for addition in step.would_add.into_iter().flatten() {
+                    println!("        would add {addition}");
+                }
+            }
+            Ok(())
+        }
+        Command::Migrate { status: false } => {
+            Store::open(&settings.database_url, &settings.database).await?.close().await;
             println!("The schema is up to date.");
             Ok(())
         }

@@ -33,10 +33,10 @@ pub fn send_key(m: &SchemaManager) -> ColumnDef {
     column
 }
 
-/// Makes MariaDB and MySQL store any script and emoji; the others do by themselves.
+/// Makes MariaDB and MySQL store any script and emoji, and compare texts by their bytes as the others do.
 pub fn utf8(m: &SchemaManager, mut table: TableCreateStatement) -> TableCreateStatement {
     if m.get_database_backend() == DbBackend::MySql {
-        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_unicode_ci");
+        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
     }
     table
 }

@@ -3,25 +3,17 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, big_pk_auto, boolean_null, date_null, string_len, string_len_null};
 
-use crate::columns::{long_text, moment, utf8};
+use crate::change::Change;
+use crate::columns::{long_text, moment};
 
-#[derive(DeriveMigrationName)]
-pub struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, m: &SchemaManager) -> Result<(), DbErr> {
-        for table in [users(m), conversations(m), messages(m), support_tickets(m), support_messages(m)] {
-            let name = table.get_table_name().map(|t| match t {
-                TableRef::Table(name, _) => name.1.to_string(),
-                _ => String::new(),
-            });
-            if !m.has_table(name.unwrap_or_default()).await? {
-                m.create_table(utf8(m, table)).await?;
-            }
-        }
-        Ok(())
-    }
+pub fn changes(m: &SchemaManager) -> Vec<Change> {
+    vec![
+        Change::Table("users", users(m)),
+        Change::Table("conversations", conversations(m)),
+        Change::Table("messages", messages(m)),
+        Change::Table("support_tickets", support_tickets(m)),
+        Change::Table("support_messages", support_messages(m)),
+    ]
 }
 
 fn users(m: &SchemaManager) -> TableCreateStatement {

@@ -69,6 +69,7 @@ impl Chat {
     }
 
     /// Logs in and returns the account with a token. Refused, all in the same words: an unknown address, a wrong password, the wrong door.
+    /// Where the legacy backend had its accounts, its rule holds, too: an agency waits until an admin has verified it.
     pub async fn login(&self, from: IpAddr, kind: LoginKind, email: &str, password: String) -> Result<(User, String)> {
         const WRONG: Error = Error::Unauthorized("Invalid email or password");
         self.limits.check_login(from)?;
@@ -79,6 +80,9 @@ impl Chat {
         let user = found.filter(|_| matches).ok_or(WRONG)?;
         if (user.role.as_deref() == Some(AGENCY)) != (kind == LoginKind::Agency) {
             return Err(WRONG);
+        }
+        if kind == LoginKind::Agency && !user.verified && self.store.is_adopted() {
+            return Err(Error::Forbidden("Pending admin approval"));
         }
         let token = self.sign(user.id, user.role.as_deref())?;
         Ok((user, token))

@@ -1,9 +1,9 @@
 //! The queries on `conversations`: pairs, contacts, the inbox.
 
 use entity::{ConversationId, UserId, conversation};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 
-use super::{Store, containing, failure, is_duplicate};
+use super::{Store, dialect, failure, is_duplicate};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -61,15 +61,13 @@ impl Store {
         if let Some(id) = self.find_conversation(a, b).await? {
             return Ok((id, false));
         }
-        let row = conversation::ActiveModel {
-            user1_id: Set(a.min(b)),
-            user2_id: Set(a.max(b)),
-            created_at: Set(Some(now)),
-            last_message_at: Set(Some(now)),
-            ..Default::default()
-        };
-        match conversation::Entity::insert(row).exec(&self.write).await {
-            Ok(done) => Ok((done.last_insert_id, true)),
+        let now = self.kept(now);
+        // The legacy column has no default. Its generated columns are nobody's to write.
+        let (column, value) = if self.schema.has_trips { (", trip_id", ", 0") } else { ("", "") };
+        let sql = format!("INSERT INTO conversations (user1_id, user2_id, created_at, last_message_at{column}) VALUES (?, ?, ?, ?{value})");
+        let values = vec![a.min(b).into(), a.max(b).into(), now.into(), now.into()];
+        match dialect::insert(&self.write, &sql, values, 1).await {
+            Ok(ids) => Ok((ids.first().copied().map(ConversationId).ok_or_else(|| Error::internal("a new conversation has no id"))?, true)),
             Err(e) if is_duplicate(&e) => {
                 let id = self.find_conversation(a, b).await?;
                 Ok((id.ok_or_else(|| Error::internal("a conversation exists and is not found"))?, false))
@@ -89,7 +87,7 @@ impl Store {
     pub async fn inbox(&self, user: UserId, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
         let mut sql = String::from(
             "SELECT c.id, c.user1_id, c.user2_id, c.created_at, u.username, u.avatar, u.role, m.message_text, \
-             COALESCE(m.created_at, c.created_at) AS activity, \
+             COALESCE(m.created_at, c.created_at, ?) AS activity, \
              (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read = FALSE AND r.conversation_id = c.id) + \
              (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read IS NULL AND r.conversation_id = c.id) AS unread \
              FROM conversations c \
@@ -97,21 +95,25 @@ impl Store {
              LEFT JOIN messages m ON m.id = (SELECT MAX(l.id) FROM messages l WHERE l.conversation_id = c.id) \
              WHERE (c.user1_id = ? OR c.user2_id = ?)",
         );
-        let mut values: Vec<sea_orm::Value> = vec![user.0.into(); 5];
+        // An adopted row may have no date at all; it is sorted, and paged, as very old.
+        let undated = Timestamp::default();
+        let mut values: Vec<sea_orm::Value> = vec![undated.into()];
+        values.extend(vec![sea_orm::Value::from(user.0); 5]);
         if let Some(id) = filter.only {
             sql.push_str(" AND c.id = ?");
             values.push(id.0.into());
         }
         if let Some(text) = &filter.search {
-            sql.push_str(" AND LOWER(u.username) LIKE ? ESCAPE '!'");
-            values.push(containing(text).into());
+            let Some((matches, pattern)) = dialect::contains(self.backend(), "u.username", text) else { return Ok(Vec::new()) };
+            sql.push_str(&format!(" AND {matches}"));
+            values.push(pattern);
         }
         if let Some((moment, id)) = filter.before {
-            sql.push_str(" AND (COALESCE(m.created_at, c.created_at) < ?");
-            values.push(moment.into());
+            sql.push_str(" AND (COALESCE(m.created_at, c.created_at, ?) < ?");
+            values.extend([undated.into(), moment.into()]);
             if let Some(id) = id {
-                sql.push_str(" OR (COALESCE(m.created_at, c.created_at) = ? AND c.id < ?)");
-                values.extend([moment.into(), id.0.into()]);
+                sql.push_str(" OR (COALESCE(m.created_at, c.created_at, ?) = ? AND c.id < ?)");
+                values.extend([undated.into(), moment.into(), id.0.into()]);
             }
             sql.push(')');
         }

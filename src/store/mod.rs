@@ -1,64 +1,78 @@
-//! The database: connections, and every difference between the databases. The only user of `sea_orm`; no rule lives here.
+//! The database: the only user of `sea_orm`, and the home of every difference between the databases. No rule lives here.
 
+mod connect;
 mod conversations;
+mod dialect;
+mod failure;
 mod messages;
+mod schema;
 mod sessions;
 mod tickets;
 mod users;
 pub mod writer;
+mod writes;
 
 use std::{path::Path, time::Duration};
 
-use migration::MigratorTrait;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, QueryResult, RuntimeErr, SqlErr, Statement,
-};
-use tracing::log::LevelFilter;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult};
 
 pub use conversations::{InboxFilter, InboxRow};
 pub use messages::{Message, Page};
+pub use migration::Standing;
 pub use sessions::Session;
 pub use tickets::{SupportMessage, Ticket, TicketFilter};
 pub use users::{NewUser, User};
 
+use crate::clock::Timestamp;
+use crate::config::Pool;
 use crate::error::{Error, Result};
+use dialect::statement;
+use failure::{describe, failure, is_away, is_collision, is_duplicate, is_orphan};
+use schema::Schema;
 
 /// The database. SQLite is read through several connections and written through one, so that no write ever finds the file locked by us.
 pub struct Store {
     read: DatabaseConnection,
     write: DatabaseConnection,
+    schema: Schema,
 }
 
-/// How long a statement waits for a connection, or for SQLite's file lock.
-const PATIENCE: Duration = Duration::from_secs(4);
-
 impl Store {
-    /// Connects, creating an SQLite file when there is none.
-    pub async fn connect(url: &str) -> Result<Self, String> {
-        let url = url.replacen("mariadb:", "mysql:", 1);
-        let cannot = |e: DbErr| format!("The database cannot be opened: {}.", describe(&e));
-        if url.starts_with("sqlite:") {
-            let write = Database::connect(sqlite_options(&url, 1)).await.map_err(cannot)?;
-            let memory = url.contains(":memory:");
-            let read = if memory { write.clone() } else { Database::connect(sqlite_options(&url, 4)).await.map_err(cannot)? };
-            return Ok(Self { read, write });
-        }
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(16)
-            .min_connections(1)
-            .acquire_timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            .idle_timeout(Duration::from_secs(600));
-        quiet(&mut options);
-        let pool = Database::connect(options).await.map_err(cannot)?;
-        Ok(Self { read: pool.clone(), write: pool })
+    /// Opens the database, creating an SQLite file when there is none, and brings its schema up to date: additive only, one node at a time.
+    ///
+    /// # Errors
+    /// One sentence that says what to do.
+    pub async fn open(url: &str, pool: &Pool) -> Result<Self, String> {
+        let url = driver_url(url);
+        let cannot_migrate = |e: DbErr| format!("The database cannot be migrated: {}.", describe(&e));
+        let one = connect::open_one(&url).await.map_err(|e| connect::cannot_open(&e))?;
+        connect::check(&one).await?;
+        schema::migrate(&one).await.map_err(cannot_migrate)?;
+        let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
+        let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(|e| connect::cannot_open(&e))?;
+        Ok(Self { read, write, schema })
     }
 
-    /// Brings the schema up to date. Additive only.
-    pub async fn migrate(&self) -> Result<(), String> {
-        migration::Migrator::up(&self.write, None).await.map_err(|e| format!("The database cannot be migrated: {}.", describe(&e)))
+    /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.
+    ///
+    /// # Errors
+    /// One sentence that says what to do.
+    pub async fn status(url: &str) -> Result<Vec<Standing>, String> {
+        let url = driver_url(url);
+        let cannot_open = |e: DbErr| connect::cannot_open(&e);
+        let one = match connect::open_read_only(&url).await.map_err(cannot_open)? {
+            Some(one) => one,
+            // There is no file yet: what would be done to it is what would be done to any empty database.
+            None => connect::open_one("sqlite::memory:").await.map_err(cannot_open)?,
+        };
+        let standings = migration::status(&one).await.map_err(cannot_open);
+        one.close().await.ok();
+        standings
+    }
+
+    /// Whether the database has rows of the legacy backend, whose rules then hold for them.
+    pub fn is_adopted(&self) -> bool {
+        self.schema.has_trips
     }
 
     /// Whether the database answers and can be written.
@@ -68,119 +82,29 @@ impl Store {
         Ok(())
     }
 
-    async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>> {
-        self.read.query_all_raw(statement(&self.read, sql, values)).await.map_err(failure)
-    }
-
     /// Closes the connections, so that SQLite folds its log into the file.
     pub async fn close(&self) {
         self.read.clone().close().await.ok();
         self.write.clone().close().await.ok();
     }
-}
 
-fn sqlite_options(url: &str, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url.to_owned());
-    options.max_connections(connections).min_connections(1).acquire_timeout(PATIENCE);
-    if url.contains(":memory:") {
-        options.idle_timeout(None).max_lifetime(None);
+    async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>> {
+        self.read.query_all_raw(statement(&self.read, sql, values)).await.map_err(failure)
     }
-    quiet(&mut options);
-    options.map_sqlx_sqlite_opts(|sqlite| {
-        sqlite
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE)
-    });
-    options
-}
 
-fn quiet(options: &mut ConnectOptions) {
-    options.sqlx_logging_level(LevelFilter::Trace).sqlx_slow_statements_logging_settings(LevelFilter::Off, Duration::from_secs(1));
-}
-
-/// A statement written with `?`; PostgreSQL wants the parameters numbered.
-fn statement(db: &impl ConnectionTrait, sql: &str, values: Vec<sea_orm::Value>) -> Statement {
-    let backend = db.get_database_backend();
-    if backend != DbBackend::Postgres {
-        return Statement::from_sql_and_values(backend, sql, values);
+    fn backend(&self) -> DbBackend {
+        self.read.get_database_backend()
     }
-    let mut numbered = String::with_capacity(sql.len() + values.len() * 2);
-    let mut n = 0;
-    for c in sql.chars() {
-        if c == '?' {
-            n += 1;
-            numbered.push_str(&format!("${n}"));
-        } else {
-            numbered.push(c);
-        }
-    }
-    Statement::from_sql_and_values(backend, numbered, values)
-}
 
-/// A pattern for `LIKE … ESCAPE '!'` that finds `text` anywhere, taking `%` and `_` as they are.
-fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
-/// What a failed statement means to the caller: the database is away, or the server is at fault.
-fn failure(e: DbErr) -> Error {
-    if is_away(&e) { Error::Unavailable } else { Error::internal(describe(&e)) }
-}
-
-fn is_away(e: &DbErr) -> bool {
-    use sea_orm::sqlx::Error as Sqlx;
-    match e {
-        DbErr::ConnectionAcquire(_) => true,
-        DbErr::Conn(RuntimeErr::SqlxError(e)) | DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => {
-            match &**e {
-                Sqlx::Io(_) | Sqlx::PoolTimedOut | Sqlx::PoolClosed | Sqlx::WorkerCrashed | Sqlx::Tls(_) | Sqlx::Protocol(_) => true,
-                // SQLite: busy, I/O error, full, cannot open, read-only: all pass by themselves or by an operator's hand.
-                Sqlx::Database(d) => {
-                    let primary = d.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff);
-                    d.try_downcast_ref::<sea_orm::sqlx::sqlite::SqliteError>().is_some()
-                        && matches!(primary, Some(5 | 6 | 8 | 10 | 13 | 14))
-                }
-                _ => false,
-            }
-        }
-        _ => false,
+    /// A moment as the tables keep it.
+    fn kept(&self, moment: Timestamp) -> Timestamp {
+        chrono::SubsecRound::trunc_subsecs(moment, self.schema.fraction)
     }
 }
 
-/// The kind of a failure, without the values that a database likes to quote.
-fn describe(e: &DbErr) -> String {
-    use sea_orm::sqlx::Error as Sqlx;
-    match e {
-        DbErr::Conn(RuntimeErr::SqlxError(e)) | DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => {
-            match &**e {
-                Sqlx::Database(d) if is_duplicate(&DbErr::Exec(RuntimeErr::SqlxError(e.clone()))) => {
-                    format!("duplicate key ({})", d.code().unwrap_or_default())
-                }
-                other => other.to_string(),
-            }
-        }
-        other => other.to_string(),
-    }
-}
-
-fn is_duplicate(e: &DbErr) -> bool {
-    matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
-}
-
-fn is_orphan(e: &DbErr) -> bool {
-    matches!(e.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+/// The URL as the driver knows it.
+fn driver_url(url: &str) -> String {
+    url.replacen("mariadb:", "mysql:", 1)
 }
 
 /// The file of a secret that belongs to an SQLite database.

@@ -1,9 +1,11 @@
 //! The queries on `support_tickets` and `support_messages`. Support messages and changes of tickets are written by the `writer` alone.
 
 use entity::{Category, Priority, Status, SupportMessageId, TicketId, UserId, support_message, support_ticket};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
+};
 
-use super::{Store, failure};
+use super::{Store, dialect, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -84,15 +86,16 @@ impl Store {
 
     /// Tickets, the newest first, each with its owner's name.
     pub async fn tickets(&self, filter: TicketFilter) -> Result<Vec<(Ticket, Option<String>)>> {
+        let backend = self.backend();
         let mut query = support_ticket::Entity::find().order_by_desc(support_ticket::Column::Id).limit(filter.limit);
         if let Some(owner) = filter.owner {
             query = query.filter(support_ticket::Column::UserId.eq(owner));
         }
         if let Some(status) = filter.status {
-            query = query.filter(word("status", Status::Open.as_str()).eq(status.as_str()));
+            query = query.filter(word(backend, "status", Status::Open.as_str()).eq(status.as_str()));
         }
         if let Some(category) = filter.category {
-            query = query.filter(word("category", Category::General.as_str()).eq(category.as_str()));
+            query = query.filter(word(backend, "category", Category::General.as_str()).eq(category.as_str()));
         }
         if let Some(id) = filter.before {
             query = query.filter(support_ticket::Column::Id.lt(id));
@@ -114,6 +117,7 @@ impl Store {
         category: Category,
         now: Timestamp,
     ) -> Result<Ticket> {
+        let now = self.kept(now);
         let row = support_ticket::ActiveModel {
             user_id: Set(owner),
             subject: Set(subject.clone()),
@@ -165,6 +169,7 @@ impl Store {
 }
 
 /// A column of words in the form in which they are shown; the legacy backend stores them in any case, with blanks, or not at all.
-fn word(column: &str, default: &str) -> Expr {
-    Expr::cust(format!("LOWER(REPLACE(REPLACE(COALESCE({column}, '{default}'), ' ', '_'), '-', '_'))"))
+fn word(backend: DbBackend, column: &str, default: &str) -> Expr {
+    let form = format!("LOWER(REPLACE(REPLACE(TRIM(COALESCE({column}, '{default}')), ' ', '_'), '-', '_'))");
+    Expr::cust(dialect::bytewise(backend, &form))
 }

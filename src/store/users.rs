@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use entity::{UserId, user};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 
-use super::{Store, containing, failure, is_duplicate};
+use super::{Store, dialect, failure, is_duplicate};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -75,6 +75,7 @@ impl Store {
 
     /// Adds a user; `Conflict` when the e-mail address is taken.
     pub async fn create_user(&self, new: NewUser) -> Result<UserId> {
+        let now = self.kept(new.created_at);
         let row = user::ActiveModel {
             username: Set(new.username),
             email: Set(new.email),
@@ -82,8 +83,8 @@ impl Store {
             role: Set(Some(new.role)),
             is_profile_completed: Set(Some(false)),
             verified: Set(Some(false)),
-            created_at: Set(Some(new.created_at)),
-            updated_at: Set(Some(new.created_at)),
+            created_at: Set(Some(now)),
+            updated_at: Set(Some(now)),
             ..Default::default()
         };
         match user::Entity::insert(row).exec(&self.write).await {
@@ -95,8 +96,11 @@ impl Store {
 
     /// At most ten users whose name contains `text`, the best matches first, without `except`.
     pub async fn search_users(&self, text: &str, except: UserId) -> Result<Vec<(UserId, String)>> {
-        let sql = "SELECT id, username FROM users WHERE LOWER(username) LIKE ? ESCAPE '!' AND id <> ? ORDER BY LENGTH(username), username, id LIMIT 10";
-        let rows = self.rows(sql, vec![containing(text).into(), except.0.into()]).await?;
+        let backend = self.backend();
+        let Some((matches, pattern)) = dialect::contains(backend, "username", text) else { return Ok(Vec::new()) };
+        let (length, name) = (dialect::length(backend, "username"), dialect::bytewise(backend, "username"));
+        let sql = format!("SELECT id, username FROM users WHERE {matches} AND id <> ? ORDER BY {length}, {name}, id LIMIT 10");
+        let rows = self.rows(&sql, vec![pattern, except.0.into()]).await?;
         rows.iter().map(|row| Ok((UserId(row.try_get_by_index(0)?), row.try_get_by_index(1)?))).collect::<Result<_, _>>().map_err(failure)
     }
 }

@@ -1,6 +1,7 @@
 //! The integration tests: each starts the real server on a free port over a fresh database, and talks to it by REST and websocket only.
 
 mod accounts;
+mod adopted;
 mod architecture;
 mod connecting;
 mod conversations;
@@ -13,11 +14,13 @@ mod nudges;
 mod order;
 mod origins;
 mod outage;
+mod polling;
 mod presence;
 mod readme;
 mod reads;
 mod recovery;
 mod robustness;
+mod soak;
 mod support;
 mod ticket_messages;
 mod tickets;

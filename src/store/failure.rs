@@ -1,0 +1,74 @@
+//! What the failure of a statement means: to the caller, to the writer, to the log.
+
+use sea_orm::sqlx::{Error as Sqlx, error::DatabaseError, mysql::MySqlDatabaseError, sqlite::SqliteError};
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+use crate::error::Error;
+
+/// What a failed statement means to the caller: the database is away or hindered for now, or the server is at fault.
+pub fn failure(e: DbErr) -> Error {
+    if is_away(&e) || is_collision(&e) { Error::Unavailable } else { Error::internal(describe(&e)) }
+}
+
+/// Whether the database is away, or can do nothing for anybody for now.
+pub fn is_away(e: &DbErr) -> bool {
+    match e {
+        DbErr::ConnectionAcquire(_) => true,
+        e => match sqlx(e) {
+            Some(Sqlx::Io(_) | Sqlx::PoolTimedOut | Sqlx::PoolClosed | Sqlx::WorkerCrashed | Sqlx::Tls(_) | Sqlx::Protocol(_)) => true,
+            Some(Sqlx::Database(d)) => is_hindered(&**d),
+            _ => false,
+        },
+    }
+}
+
+/// Whether the database itself says that it is hindered, by what passes by itself or by an operator's hand.
+fn is_hindered(d: &dyn DatabaseError) -> bool {
+    if d.try_downcast_ref::<SqliteError>().is_some() {
+        // Busy, locked, read-only, I/O error, full, cannot open.
+        let primary = d.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff);
+        return matches!(primary, Some(5 | 6 | 8 | 10 | 13 | 14));
+    }
+    if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
+        // Disk full, table full, too many connections, shutting down, read-only, statement killed, prepared for a shutdown.
+        return matches!(d.number(), 1021 | 1114 | 1040 | 1203 | 1053 | 1077 | 1079 | 1290 | 1317 | 1836 | 1927);
+    }
+    // PostgreSQL: connection exceptions, out of resources, shutting or starting up, read-only.
+    d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("53") || c.starts_with("57P") || c == "25006")
+}
+
+/// Whether the transaction collided with another one, so that the same again will succeed.
+pub fn is_collision(e: &DbErr) -> bool {
+    let Some(Sqlx::Database(d)) = sqlx(e) else { return false };
+    match d.try_downcast_ref::<MySqlDatabaseError>() {
+        // A lock was not to be had in time, a deadlock, a row that changed under a snapshot.
+        Some(d) => matches!(d.number(), 1205 | 1213 | 1020),
+        None => matches!(d.code().as_deref(), Some("40001" | "40P01" | "55P03")),
+    }
+}
+
+/// Whether a unique key has this value already.
+pub fn is_duplicate(e: &DbErr) -> bool {
+    matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+/// Whether the row refers to one that does not exist.
+pub fn is_orphan(e: &DbErr) -> bool {
+    matches!(e.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+}
+
+/// The kind of a failure, without the values that a database likes to quote.
+pub fn describe(e: &DbErr) -> String {
+    match sqlx(e) {
+        Some(Sqlx::Database(d)) if is_duplicate(e) => format!("duplicate key ({})", d.code().unwrap_or_default()),
+        Some(other) => other.to_string(),
+        None => e.to_string(),
+    }
+}
+
+fn sqlx(e: &DbErr) -> Option<&Sqlx> {
+    match e {
+        DbErr::Conn(RuntimeErr::SqlxError(e)) | DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => Some(e),
+        _ => None,
+    }
+}

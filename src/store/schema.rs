@@ -1,0 +1,63 @@
+//! The schema at start: brought up to date under a lock, and looked at for what an adopted database has of its own.
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+
+/// What differs between a schema of our own and an adopted one.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// The legacy column `conversations.trip_id`, which has no default, is there: so the database is an adopted one.
+    pub has_trips: bool,
+    /// How many digits of a second the tables keep. What is announced is cut to them first, since MySQL rounds what it stores.
+    pub fraction: u16,
+}
+
+/// How long a starting node waits for another one that migrates.
+const MIGRATION_PATIENCE: u32 = 600;
+/// Names the lock in a PostgreSQL database: the letters "tidings".
+const LOCK: i64 = 0x0074_6964_696e_6773;
+
+/// Takes the pending steps, one node at a time. `one` is a pool of a single connection, for a lock belongs to a connection.
+pub async fn migrate(one: &DatabaseConnection) -> Result<(), DbErr> {
+    match one.get_database_backend() {
+        // It commits at every statement of a schema, so the lock cannot be a transaction's.
+        DbBackend::MySql => {
+            let backend = DbBackend::MySql;
+            let lock = format!("SELECT GET_LOCK(CONCAT('tidings:', MD5(DATABASE())), {MIGRATION_PATIENCE})");
+            let row = one.query_one_raw(Statement::from_string(backend, lock)).await?;
+            if row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten() != Some(1) {
+                return Err(DbErr::Custom("another node has been migrating it for too long".to_owned()));
+            }
+            let outcome = Migrator::up(one, None).await;
+            one.execute_unprepared("SELECT RELEASE_LOCK(CONCAT('tidings:', MD5(DATABASE())))").await.ok();
+            outcome
+        }
+        backend => {
+            let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+            let tx = one.begin_with_options(options).await?;
+            if backend == DbBackend::Postgres {
+                tx.execute_unprepared(&format!("SET LOCAL lock_timeout = '{MIGRATION_PATIENCE}s'")).await?;
+                tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK})")).await?;
+            }
+            Migrator::up(&tx, None).await?;
+            tx.commit().await
+        }
+    }
+}
+
+/// Looks at the tables.
+pub async fn inspect(one: &DatabaseConnection) -> Result<Schema, DbErr> {
+    let has_trips = migration::has_column(one, "conversations", "trip_id").await?;
+    let mut fraction = 3;
+    if one.get_database_backend() == DbBackend::MySql {
+        let sql = "SELECT CAST(MIN(datetime_precision) AS SIGNED) FROM information_schema.columns WHERE table_schema = DATABASE() \
+                   AND table_name IN ('conversations', 'messages', 'support_tickets', 'support_messages') \
+                   AND column_name IN ('created_at', 'updated_at', 'read_at', 'last_message_at')";
+        let row = one.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await?;
+        let least: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
+        fraction = least.and_then(|digits| u16::try_from(digits).ok()).map_or(3, |digits| digits.min(3));
+    }
+    Ok(Schema { has_trips, fraction })
+}

@@ -1,0 +1,139 @@
+//! HTTP long-polling: the same server behind another transport, and the way from it to a websocket.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::{connect_async, tungstenite::Message};
+
+use crate::support::{ROOMY, TestApp, User};
+
+/// A polling session. Each request goes by a connection of its own, as through a proxy.
+struct Poller<'a> {
+    app: &'a TestApp,
+    session: String,
+    waiting: Vec<String>,
+}
+
+impl<'a> Poller<'a> {
+    async fn open(app: &'a TestApp) -> Self {
+        let mut poller = Self { app, session: String::new(), waiting: Vec::new() };
+        let open = poller.next().await;
+        let open: Value = serde_json::from_str(open.strip_prefix('0').expect("an open packet")).expect("JSON");
+        poller.session = format!("&sid={}", open["sid"].as_str().expect("a session"));
+        poller
+    }
+
+    async fn connect(app: &'a TestApp, user: &User) -> Self {
+        let mut poller = Self::open(app).await;
+        poller.say(format!("40{}", json!({"token": user.token}))).await;
+        assert!(poller.next().await.starts_with("40{"));
+        poller
+    }
+
+    fn request(&self, method: &str) -> reqwest::RequestBuilder {
+        let path = format!("/socket.io/?EIO=4&transport=polling{}", self.session);
+        self.app.request(method, &path).header("connection", "close")
+    }
+
+    async fn say(&self, packet: String) {
+        let answer = self.app.answer(self.request("POST").body(packet)).await;
+        assert_eq!((answer.status, answer.body), (200, json!("ok")));
+    }
+
+    /// The next packet but for pings.
+    async fn next(&mut self) -> String {
+        loop {
+            while let Some(packet) = (!self.waiting.is_empty()).then(|| self.waiting.remove(0)) {
+                if packet == "2" {
+                    self.say("3".to_owned()).await;
+                } else {
+                    return packet;
+                }
+            }
+            let response = self.request("GET").send().await.expect("the server answers");
+            assert_eq!(response.status(), 200);
+            let text = response.text().await.expect("text");
+            self.waiting = text.split('\u{1e}').map(str::to_owned).collect();
+        }
+    }
+
+    /// The first argument of the next event of this name, or the ack with this number.
+    async fn heard(&mut self, what: &str) -> Value {
+        loop {
+            let packet = self.next().await;
+            if packet.starts_with(&format!("42[\"{what}\",")) {
+                return serde_json::from_str::<Value>(&packet[2..]).expect("JSON")[1].clone();
+            }
+            if let Some(array) = packet.strip_prefix(what) {
+                return serde_json::from_str::<Value>(array).expect("JSON")[0].clone();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_only_polls_is_served_like_any_other() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let mut poller = Poller::connect(&app, &ann).await;
+    let b = app.socket(&bob).await;
+    assert_eq!(b.heard("online-users").await, json!([ann.id]));
+    let join = format!("421[\"join-conversation\",{conversation}]");
+    let send = format!("422[\"send-message\",{{\"conversationId\":{conversation},\"message\":\"👋 by polling\"}}]");
+    poller.say([join, send].join("\u{1e}")).await;
+    assert_eq!(poller.heard("431").await["ok"], true);
+    assert_eq!(poller.heard("message-received").await["message_text"], "👋 by polling");
+    b.send(conversation, "👋 back").await;
+    assert_eq!(poller.heard("message-received").await["message_text"], "👋 back");
+}
+
+#[tokio::test]
+async fn a_polling_client_moves_to_a_websocket_and_loses_nothing() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let mut poller = Poller::connect(&app, &ann).await;
+    poller.say(format!("421[\"join-conversation\",{conversation}]")).await;
+    assert_eq!(poller.heard("431").await["ok"], true);
+    let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket{}", app.address, poller.session);
+    let (mut websocket, _) = connect_async(address).await.expect("upgrades");
+    websocket.send(Message::text("2probe")).await.expect("sends");
+    let b = app.socket(&bob).await;
+    b.send(conversation, "during the upgrade").await;
+    let mut heard = Vec::new();
+    let mut texts = |packet: &str| {
+        if let Some(array) = packet.strip_prefix("42").filter(|array| array.starts_with("[\"message-received\"")) {
+            heard.push(serde_json::from_str::<Value>(array).expect("JSON")[1]["message_text"].as_str().expect("text").to_owned());
+        }
+        heard.len()
+    };
+    assert_eq!(websocket.next().await.expect("a frame").expect("a frame"), Message::text("3probe"));
+    // The library ends a poll that waits with a no-op; what came until then comes by it.
+    loop {
+        let packet = poller.next().await;
+        texts(&packet);
+        if packet == "6" {
+            break;
+        }
+    }
+    websocket.send(Message::text("5")).await.expect("sends");
+    b.send(conversation, "after it").await;
+    let both = async {
+        while let Some(Ok(frame)) = websocket.next().await {
+            if frame == Message::text("2") {
+                websocket.send(Message::text("3")).await.expect("sends");
+            }
+            if texts(frame.to_text().unwrap_or_default()) == 2 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(crate::support::DEADLINE, both).await.expect("both come");
+    assert_eq!(heard, ["during the upgrade", "after it"]);
+}
+
+#[tokio::test]
+async fn a_token_that_proves_nothing_is_refused_on_polling_too() {
+    let app = TestApp::start().await;
+    let mut poller = Poller::open(&app).await;
+    poller.say("40{\"token\":\"nonsense\"}".to_owned()).await;
+    assert_eq!(poller.next().await, "44{\"message\":\"Token is not valid\"}");
+}
