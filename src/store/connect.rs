@@ -22,7 +22,7 @@ const SQLITE_READERS: u32 = 4;
 
 /// What each connection to MariaDB or MySQL is told. Strict, so that a text is stored as it is or not at all, whatever the server's
 /// default; a lock is waited for as long as for anything else; reading what is committed keeps marks from locking what others insert.
-const MYSQL: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), SESSION innodb_lock_wait_timeout = 4";
+const MYSQL: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), SESSION innodb_lock_wait_timeout = 4, SESSION lock_wait_timeout = 4";
 const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 /// What each connection to PostgreSQL is told.
 const POSTGRES: &str = "SET lock_timeout = '4s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'";

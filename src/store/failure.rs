@@ -30,20 +30,20 @@ fn is_hindered(d: &dyn DatabaseError) -> bool {
         return matches!(primary, Some(5 | 6 | 8 | 10 | 13 | 14));
     }
     if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
-        // Disk full, table full, too many connections, shutting down, read-only, statement killed, prepared for a shutdown.
-        return matches!(d.number(), 1021 | 1114 | 1040 | 1203 | 1053 | 1077 | 1079 | 1290 | 1317 | 1836 | 1927);
+        // Disk full, table full, too many connections, shutting down, a lock that is not to be had in time, read-only, killed.
+        return matches!(d.number(), 1021 | 1114 | 1040 | 1203 | 1053 | 1077 | 1079 | 1205 | 1290 | 1317 | 1836 | 1927);
     }
-    // PostgreSQL: connection exceptions, out of resources, shutting or starting up, read-only.
-    d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("53") || c.starts_with("57P") || c == "25006")
+    // PostgreSQL: connection exceptions, out of resources, shutting or starting up, a lock that is not to be had in time, read-only.
+    d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("53") || c.starts_with("57P") || c == "55P03" || c == "25006")
 }
 
 /// Whether the transaction collided with another one, so that the same again will succeed.
 pub fn is_collision(e: &DbErr) -> bool {
     let Some(Sqlx::Database(d)) = sqlx(e) else { return false };
     match d.try_downcast_ref::<MySqlDatabaseError>() {
-        // A lock was not to be had in time, a deadlock, a row that changed under a snapshot.
-        Some(d) => matches!(d.number(), 1205 | 1213 | 1020),
-        None => matches!(d.code().as_deref(), Some("40001" | "40P01" | "55P03")),
+        // A deadlock, a row that changed under a snapshot.
+        Some(d) => matches!(d.number(), 1213 | 1020),
+        None => matches!(d.code().as_deref(), Some("40001" | "40P01")),
     }
 }
 
