@@ -148,7 +148,7 @@ async fn me_tells_flags_as_numbers_dates_as_days_and_a_number_for_the_role() {
         let user = app.user_with_role(role, role).await;
         app.database
             .run(&format!(
-                "UPDATE users SET verified = 1, isProfileCompleted = 1, dateOfBirth = '1999-12-31', firstName = 'Ann', lastName = 'Ö', \
+                "UPDATE users SET verified = TRUE, \"isProfileCompleted\" = TRUE, \"dateOfBirth\" = '1999-12-31', \"firstName\" = 'Ann', \"lastName\" = 'Ö', \
                  avatar = '/a.png' WHERE id = {}",
                 user.id
             ))

@@ -9,12 +9,7 @@ async fn with_history(settings: &str, count: i64) -> (TestApp, User, String) {
     let app = TestApp::with(settings).await;
     let (ann, bob, conversation) = app.pair().await;
     app.socket(&bob).await.send(conversation, "1").await;
-    let rest = format!(
-        "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
-         INSERT INTO messages (conversation_id, sender_id, receiver_id, message_text, created_at) \
-         SELECT conversation_id, sender_id, receiver_id, i, created_at FROM messages, n WHERE messages.id = 1"
-    );
-    app.database.run(&rest).await;
+    app.database.copy_message(1, count - 1).await;
     (app, ann, format!("/api/messaging/conversations/{conversation}/messages"))
 }
 

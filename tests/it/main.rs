@@ -2,9 +2,11 @@
 
 mod accounts;
 mod adopted;
+mod adoption;
 mod architecture;
 mod connecting;
 mod conversations;
+mod databases;
 mod guests;
 mod history;
 mod joins;

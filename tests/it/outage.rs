@@ -13,7 +13,7 @@ async fn while_the_database_is_locked_writes_are_refused_as_unavailable_and_a_re
     let carl = app.user("carl").await;
     let send = || json!({"conversationId": conversation, "message": "hello?", "tempId": "temp-1700000000000"});
 
-    app.database.run("BEGIN IMMEDIATE").await;
+    app.database.lock().await;
     let (opened, sent) =
         tokio::join!(app.post("/api/messaging/conversations", &ann, json!({"otherUserId": carl.id})), a.ask("send-message", send()),);
     opened.refused(503, "unavailable");
@@ -22,7 +22,7 @@ async fn while_the_database_is_locked_writes_are_refused_as_unavailable_and_a_re
     assert_eq!(a.heard("message-failed").await["code"], "unavailable");
     assert_eq!(a.heard("error").await["code"], "unavailable");
     assert_eq!(app.get("/api/messaging/conversations", &ann).await.rows().len(), 1, "what was stored can be read");
-    app.database.run("COMMIT").await;
+    app.database.unlock().await;
 
     assert_eq!(b.rest_of("message-received").await.len(), 0, "nothing was announced");
     a.done("send-message", send()).await;
@@ -36,12 +36,12 @@ async fn a_lock_shorter_than_the_patience_is_not_noticed() {
     let app = TestApp::with(ROOMY).await;
     let (ann, _, conversation) = app.pair().await;
     let a = app.socket(&ann).await;
-    app.database.run("BEGIN IMMEDIATE").await;
+    app.database.lock().await;
     let acks: Vec<u64> =
         (0..20).map(|n| a.emit_asking("send-message", json!({"conversationId": conversation, "message": n.to_string()}))).collect();
     // Reading is possible meanwhile, on the same socket's behalf.
     app.get(&format!("/api/messaging/conversations/{conversation}/messages"), &ann).await.rows();
-    app.database.run("COMMIT").await;
+    app.database.unlock().await;
     for (n, ack) in acks.into_iter().enumerate() {
         assert_eq!(a.acked(ack).await["message"]["message_text"], n.to_string());
     }

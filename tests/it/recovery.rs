@@ -235,7 +235,7 @@ async fn a_session_that_is_too_old_is_none() {
     let (a, pid, offset) = following(&app, &ann, &b, conversation).await;
     a.cut();
     b.send(conversation, "missed").await;
-    app.database.run("UPDATE recovery_sessions SET used_at = replace(used_at, '2026', '2025')").await;
+    app.database.run("UPDATE recovery_sessions SET used_at = '2025-01-01 00:00:00'").await;
     assert_eq!(texts(&back(&app, &ann, &pid, Some(&offset)).await).await, [] as [String; 0]);
 }
 

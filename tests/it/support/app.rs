@@ -1,11 +1,15 @@
-//! The server under test: the real one, in this process, on a free port, over a fresh SQLite file.
+//! The server under test: the real one, in this process, on a free port, over a fresh database.
 
 use std::{net::SocketAddr, time::Duration};
 
 use entity::UserId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidings::{app::Server, auth::Tokens, config::Settings};
+use tidings::{
+    app::Server,
+    auth::{Tokens, random_hex},
+    config::Settings,
+};
 
 use super::database::Database;
 
@@ -46,15 +50,26 @@ impl TestApp {
 
     /// A server with some settings of its own, as the text of a settings file.
     pub async fn with(overrides: &str) -> Self {
-        Self::adopting(&[], overrides).await
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Database::create(folder.path()).await;
+        Self::over(database, folder, overrides).await
     }
 
-    /// A server over a database that some statements made before.
+    /// A server over an SQLite database that some statements made before.
     pub async fn adopting(statements: &[&str], overrides: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Database::sqlite(folder.path()).await;
+        for statement in statements {
+            database.run(statement).await;
+        }
+        Self::over(database, folder, overrides).await
+    }
+
+    /// A server over a database that there is; `folder` is for its files.
+    pub async fn over(database: Database, folder: TempDir, overrides: &str) -> Self {
         let file = folder.path().join("settings.toml");
         std::fs::write(&file, overrides).expect("the settings are written");
-        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let url = database.url.clone();
         let environment = |name: &str| match name {
             "HOST" => Some("127.0.0.1".to_owned()),
             "PORT" => Some("0".to_owned()),
@@ -62,12 +77,8 @@ impl TestApp {
             "JWT_SECRET" => Some(SECRET.to_owned()),
             _ => None,
         };
-        for statement in statements {
-            Database::open(&format!("{url}?mode=rwc")).await.run(statement).await;
-        }
         let settings = Settings::load_with(Some(&file), environment).expect("the settings are good");
         let server = Server::start(settings.clone()).await.expect("the server starts");
-        let database = Database::open(&url).await;
         Self { address: server.address, database, http: reqwest::Client::new(), server: Some(server), settings, _folder: folder }
     }
 
@@ -101,7 +112,9 @@ impl TestApp {
         let id = self
             .database
             .insert(&format!(
-                "INSERT INTO users (username, email, password, role) VALUES ('{name}', lower(hex(randomblob(8))) || '@test.example', '-', '{role}')"
+                "INSERT INTO users (username, email, password, role) VALUES ({}, '{}@test.example', '-', '{role}')",
+                self.database.quoted(name),
+                random_hex::<8>()
             ))
             .await;
         User { id, name: name.to_owned(), token: token(id, Some(role), Duration::from_secs(3600)) }

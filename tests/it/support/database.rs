@@ -1,25 +1,94 @@
-//! The server's database, seen from outside: what a test puts there, and what it finds.
+//! The server's database, seen from outside: a fresh one for each test, what a test puts there, and what it finds.
+
+use std::{env, fmt, path::Path};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement, TryGetable, sqlx};
+use tidings::auth::random_hex;
 
-/// A connection of our own to the server's SQLite file.
-pub struct Database(DatabaseConnection);
+/// A connection of our own to a database that is made for one test, and dropped with it.
+pub struct Database {
+    connection: DatabaseConnection,
+    backend: DbBackend,
+    /// Where the server finds it.
+    pub url: String,
+    /// On which server it is to be dropped.
+    dropped_on: Option<(String, String)>,
+}
+
+/// The kind of database that `TIDINGS_TEST_DATABASE` names; SQLite when it names none.
+pub fn backend() -> DbBackend {
+    match variable("TIDINGS_TEST_DATABASE").as_deref() {
+        None | Some("sqlite") => DbBackend::Sqlite,
+        Some("mariadb") => DbBackend::MySql,
+        Some("postgres") => DbBackend::Postgres,
+        Some(other) => panic!("TIDINGS_TEST_DATABASE is {other}, not sqlite, mariadb or postgres"),
+    }
+}
+
+/// The URL of the MariaDB server of the tests, without a database; nothing when there is none.
+pub fn mariadb() -> Option<String> {
+    variable("TIDINGS_TEST_MARIADB")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests are told by the environment which servers there are")]
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
 
 impl Database {
-    pub(super) async fn open(url: &str) -> Self {
-        let mut options = ConnectOptions::new(url);
-        options.max_connections(1).sqlx_logging(false);
-        options.map_sqlx_sqlite_opts(|o: sqlx::sqlite::SqliteConnectOptions| o.busy_timeout(super::DEADLINE));
-        Self(sea_orm::Database::connect(options).await.expect("the database opens"))
+    /// An empty database of the kind that is under test; `folder` is for SQLite.
+    pub async fn create(folder: &Path) -> Self {
+        let server = |name: &str| variable(name).unwrap_or_else(|| panic!("{name} is not set: run the tests by ./test"));
+        match backend() {
+            DbBackend::MySql => Self::on(&server("TIDINGS_TEST_MARIADB")).await,
+            DbBackend::Postgres => Self::on(&server("TIDINGS_TEST_POSTGRES")).await,
+            _ => Self::sqlite(folder).await,
+        }
     }
 
-    fn statement(sql: &str) -> Statement {
-        Statement::from_string(DbBackend::Sqlite, sql.to_owned())
+    /// An empty SQLite file.
+    pub async fn sqlite(folder: &Path) -> Self {
+        Self::open(format!("sqlite://{}?mode=rwc", folder.join("test.db").display()), None).await
+    }
+
+    /// An empty database on a server.
+    pub async fn on(server: &str) -> Self {
+        let name = format!("tidings_{}", random_hex::<8>());
+        let admin = if server.starts_with("postgres") { format!("{server}/postgres") } else { server.to_owned() };
+        manage(&admin, &format!("CREATE DATABASE {name}")).await;
+        Self::open(format!("{server}/{name}"), Some((admin, name))).await
+    }
+
+    /// Another connection to the same database, for somebody else who writes there.
+    pub async fn beside(other: &Self) -> Self {
+        Self::open(other.url.clone(), None).await
+    }
+
+    async fn open(url: String, dropped_on: Option<(String, String)>) -> Self {
+        let mut options = ConnectOptions::new(url.clone());
+        options.max_connections(1).sqlx_logging(false);
+        options.map_sqlx_sqlite_opts(|o: sqlx::sqlite::SqliteConnectOptions| o.busy_timeout(super::DEADLINE));
+        let connection = sea_orm::Database::connect(options).await.expect("the database opens");
+        let this = Self { backend: connection.get_database_backend(), connection, url, dropped_on };
+        if this.backend == DbBackend::MySql {
+            this.run("SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')").await;
+        }
+        this
+    }
+
+    fn statement(&self, sql: &str) -> Statement {
+        Statement::from_string(self.backend, sql.to_owned())
+    }
+
+    /// A text as a literal.
+    pub fn quoted(&self, text: &str) -> String {
+        let text = text.replace('\'', "''");
+        format!("'{}'", if self.backend == DbBackend::MySql { text.replace('\\', "\\\\") } else { text })
     }
 
     /// Runs a statement.
     pub async fn run(&self, sql: &str) {
-        self.0.execute_raw(Self::statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        self.connection.execute_raw(self.statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
     /// Runs an `INSERT` and returns the id of the row.
@@ -29,7 +98,7 @@ impl Database {
 
     /// The first column of a query.
     pub async fn all<T: TryGetable>(&self, sql: &str) -> Vec<T> {
-        let rows = self.0.query_all_raw(Self::statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let rows = self.connection.query_all_raw(self.statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         rows.iter().map(|row| row.try_get_by_index(0).unwrap_or_else(|e| panic!("{sql}: {e}"))).collect()
     }
 
@@ -42,14 +111,100 @@ impl Database {
 
     /// Every row of every table as text, to tell whether anything was written.
     pub async fn everything(&self) -> Vec<String> {
+        let (tables, columns) = match self.backend {
+            DbBackend::Sqlite => (
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+                "SELECT name FROM pragma_table_info('{table}')",
+            ),
+            DbBackend::MySql => (
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+                "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '{table}'",
+            ),
+            _ => (
+                "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'",
+                "SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'public' AND table_name = '{table}'",
+            ),
+        };
+        let text = if self.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
         let mut rows = Vec::new();
-        let tables: Vec<String> = self.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").await;
-        for table in tables {
-            let columns: Vec<String> = self.all(&format!("SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('{table}')")).await;
-            let texts: Vec<String> =
-                self.all(&format!("SELECT '{table}: ' || {} FROM {table} ORDER BY 1", columns.join(" || ', ' || "))).await;
-            rows.extend(texts);
+        for table in self.all::<String>(tables).await {
+            let columns = self.all::<String>(&columns.replace("{table}", &table)).await;
+            let shown = |name: &String| format!("COALESCE(CAST(\"{name}\" AS {text}), 'NULL')");
+            let texts = columns.iter().map(shown).collect::<Vec<_>>().join(" || ', ' || ");
+            rows.extend(self.all::<String>(&format!("SELECT '{table}: ' || {texts} FROM {table} ORDER BY 1")).await);
         }
         rows
+    }
+
+    /// Lets nobody write messages and conversations, until [`unlock`](Self::unlock).
+    pub async fn lock(&self) {
+        let lock = match self.backend {
+            DbBackend::Sqlite => "BEGIN IMMEDIATE",
+            DbBackend::MySql => "LOCK TABLES conversations READ, messages READ",
+            _ => "BEGIN; LOCK TABLE conversations, messages IN SHARE MODE",
+        };
+        self.connection.execute_unprepared(lock).await.expect("the tables can be locked");
+    }
+
+    /// Undoes [`lock`](Self::lock).
+    pub async fn unlock(&self) {
+        let unlock = if self.backend == DbBackend::MySql { "UNLOCK TABLES" } else { "COMMIT" };
+        self.connection.execute_unprepared(unlock).await.expect("the tables can be unlocked");
+    }
+
+    /// Copies a message so many times, each time with the number of the copy as its text: 2, 3 and so on.
+    pub async fn copy_message(&self, id: i64, copies: i64) {
+        let text = if self.backend == DbBackend::MySql { "CHAR" } else { "TEXT" };
+        let of = |column: &str| format!("SELECT CAST({column} AS {text}) FROM messages WHERE id = {id}");
+        let mut row = Vec::new();
+        for column in ["conversation_id", "sender_id", "receiver_id", "created_at"] {
+            row.push(self.one::<String>(&of(column)).await);
+        }
+        let [conversation, sender, receiver, moment] = row.as_slice() else { unreachable!("four columns") };
+        let numbers: Vec<i64> = (2..2 + copies).collect();
+        for some in numbers.chunks(500) {
+            let rows: Vec<String> =
+                some.iter().map(|n| format!("({conversation}, {sender}, {receiver}, '{n}', FALSE, '{moment}')")).collect();
+            let into = "INSERT INTO messages (conversation_id, sender_id, receiver_id, message_text, is_read, created_at) VALUES";
+            self.run(&format!("{into} {}", rows.join(", "))).await;
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+async fn manage(server: &str, sql: &str) {
+    let mut options = ConnectOptions::new(server.to_owned());
+    options.max_connections(1).sqlx_logging(false);
+    let admin = sea_orm::Database::connect(options).await.expect("the server of the tests answers");
+    admin.execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    admin.close().await.ok();
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some((admin, name)) = self.dropped_on.take() else { return };
+        let backend = self.backend;
+        // The test's own runtime is busy with us, so another one does it; the server under test may be in the middle of anything.
+        let work = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                if backend == DbBackend::Postgres {
+                    return manage(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+                }
+                let connections = format!("SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE db = '{name}'");
+                let server = Self::open(admin, None).await;
+                for id in server.all::<String>(&connections).await {
+                    // One that is gone already cannot be ended.
+                    server.connection.execute_unprepared(&format!("KILL {id}")).await.ok();
+                }
+                server.run(&format!("DROP DATABASE {name}")).await;
+            });
+        });
+        work.join().ok();
     }
 }

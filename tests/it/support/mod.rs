@@ -3,11 +3,13 @@
 mod app;
 mod database;
 mod http;
+pub mod legacy;
 mod socket;
 
 use std::time::Duration;
 
 pub use app::{TestApp, User, id, token};
+pub use database::Database;
 pub use http::Answer;
 pub use socket::{Heard, Socket};
 
