@@ -87,7 +87,7 @@ impl Store {
     pub async fn inbox(&self, user: UserId, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
         let mut sql = String::from(
             "SELECT c.id, c.user1_id, c.user2_id, c.created_at, u.username, u.avatar, u.role, m.message_text, \
-             COALESCE(m.created_at, c.created_at, ?) AS activity, \
+             COALESCE(m.created_at, c.created_at) AS activity, \
              (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read = FALSE AND r.conversation_id = c.id) + \
              (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read IS NULL AND r.conversation_id = c.id) AS unread \
              FROM conversations c \
@@ -95,10 +95,7 @@ impl Store {
              LEFT JOIN messages m ON m.id = (SELECT MAX(l.id) FROM messages l WHERE l.conversation_id = c.id) \
              WHERE (c.user1_id = ? OR c.user2_id = ?)",
         );
-        // An adopted row may have no date at all; it is sorted, and paged, as very old.
-        let undated = Timestamp::default();
-        let mut values: Vec<sea_orm::Value> = vec![undated.into()];
-        values.extend(vec![sea_orm::Value::from(user.0); 5]);
+        let mut values = vec![sea_orm::Value::from(user.0); 5];
         if let Some(id) = filter.only {
             sql.push_str(" AND c.id = ?");
             values.push(id.0.into());
@@ -108,16 +105,24 @@ impl Store {
             sql.push_str(&format!(" AND {matches}"));
             values.push(pattern);
         }
+        // An adopted row may have no date at all: it is the last, and shown, and asked for, as of the year 1970.
         if let Some((moment, id)) = filter.before {
-            sql.push_str(" AND (COALESCE(m.created_at, c.created_at, ?) < ?");
-            values.extend([undated.into(), moment.into()]);
+            let undated = "COALESCE(m.created_at, c.created_at) IS NULL";
+            let is_undated = moment == Timestamp::default();
+            sql.push_str(" AND (COALESCE(m.created_at, c.created_at) < ?");
+            values.push(moment.into());
+            if !is_undated {
+                sql.push_str(&format!(" OR {undated}"));
+            }
             if let Some(id) = id {
-                sql.push_str(" OR (COALESCE(m.created_at, c.created_at, ?) = ? AND c.id < ?)");
-                values.extend([undated.into(), moment.into(), id.0.into()]);
+                let tie = if is_undated { undated } else { "COALESCE(m.created_at, c.created_at) = ?" };
+                sql.push_str(&format!(" OR ({tie} AND c.id < ?)"));
+                values.extend((!is_undated).then(|| moment.into()));
+                values.push(id.0.into());
             }
             sql.push(')');
         }
-        sql.push_str(" ORDER BY activity DESC, c.id DESC");
+        sql.push_str(" ORDER BY COALESCE(m.created_at, c.created_at) IS NULL, activity DESC, c.id DESC");
         if let Some(limit) = filter.limit {
             sql.push_str(" LIMIT ?");
             values.push((limit as i64).into());

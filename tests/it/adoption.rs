@@ -77,6 +77,7 @@ async fn conversations_in_either_order_of_the_pair_and_with_users_who_are_gone_a
     while let [row] = inbox(&app, ANN, &query).await.as_slice() {
         query = format!("?limit=1&before={}&before_id={}", row["last_message_at"].as_str().expect("a moment"), row["id"]);
         paged.push(row["id"].as_i64().expect("an id"));
+        assert!(paged.len() <= ids.len(), "{paged:?} at {query}");
     }
     assert_eq!(paged, ids, "page by page it is the same");
     assert_eq!(unread(&app, ANN).await, 3);
