@@ -84,6 +84,7 @@ impl Store {
     }
 
     /// The inbox of `user`, newest activity first: one statement that seeks the last and counts the unread messages of each conversation.
+    /// The last is not asked for as a maximum: in a dependent subquery MariaDB would walk over all messages of the conversation to find that.
     pub async fn inbox(&self, user: UserId, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
         let mut sql = String::from(
             "SELECT c.id, c.user1_id, c.user2_id, c.created_at, u.username, u.avatar, u.role, m.message_text, \
@@ -92,7 +93,7 @@ impl Store {
              (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read IS NULL AND r.conversation_id = c.id) AS unread \
              FROM conversations c \
              LEFT JOIN users u ON u.id = CASE WHEN c.user1_id = ? THEN c.user2_id ELSE c.user1_id END \
-             LEFT JOIN messages m ON m.id = (SELECT MAX(l.id) FROM messages l WHERE l.conversation_id = c.id) \
+             LEFT JOIN messages m ON m.id = (SELECT l.id FROM messages l WHERE l.conversation_id = c.id ORDER BY l.id DESC LIMIT 1) \
              WHERE (c.user1_id = ? OR c.user2_id = ?)",
         );
         let mut values = vec![sea_orm::Value::from(user.0); 5];

@@ -98,7 +98,7 @@ impl Store {
 
     /// The conversation of a user with the newest message, and that message.
     pub async fn newest_conversation(&self, user: UserId) -> Result<Option<(ConversationId, MessageId)>> {
-        let sql = "SELECT c.id, (SELECT COALESCE(MAX(m.id), 0) FROM messages m WHERE m.conversation_id = c.id) AS newest \
+        let sql = "SELECT c.id, COALESCE((SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1), 0) AS newest \
                    FROM conversations c WHERE c.user1_id = ? OR c.user2_id = ? ORDER BY newest DESC LIMIT 1";
         let rows = self.rows(sql, vec![user.into(), user.into()]).await?;
         let pair = rows.first().map(|row| Ok((ConversationId(row.try_get_by_index(0)?), MessageId(row.try_get_by_index(1)?))));
