@@ -92,7 +92,7 @@ async fn whatever_happens_at_once_nobody_hears_what_is_not_theirs_nor_out_of_ord
         .database
         .one(
             "SELECT COUNT(*) FROM messages m JOIN conversations c ON c.id = m.conversation_id \
-             WHERE min(m.sender_id, m.receiver_id) <> c.user1_id OR max(m.sender_id, m.receiver_id) <> c.user2_id",
+             WHERE NOT (m.sender_id = c.user1_id AND m.receiver_id = c.user2_id OR m.sender_id = c.user2_id AND m.receiver_id = c.user1_id)",
         )
         .await;
     assert_eq!(misplaced, 0);
