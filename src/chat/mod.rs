@@ -135,12 +135,13 @@ impl Chat {
         self.writer.perform(Job::Flush).await.ok();
     }
 
-    /// What must be done now and then: typists who fell silent, buckets and sessions that nobody needs.
+    /// What must be done now and then: typists who fell silent, contacts that could not be read, buckets and sessions that nobody needs.
     pub async fn housekeeping(self: Arc<Self>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         for n in 0_u64.. {
             tick.tick().await;
             self.expire_typists();
+            self.learn_contacts().await;
             if n % 60 == 0 {
                 self.limits.forget_idle();
                 self.guests.forget_idle();
@@ -157,9 +158,9 @@ impl Chat {
     }
 
     /// The session with this private id, when it is not too old. It is worth something to its user only.
-    pub async fn find_session(&self, pid: &str) -> Option<Session> {
-        let session = self.store.find_session(pid).await.ok()??;
-        (clock::now() - session.used_at <= self.session_life()).then_some(session)
+    pub async fn find_session(&self, pid: &str) -> Result<Option<Session>> {
+        let session = self.store.find_session(pid).await?;
+        Ok(session.filter(|session| clock::now() - session.used_at <= self.session_life()))
     }
 
     /// Forgets a session: its client closed it itself.

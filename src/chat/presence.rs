@@ -19,6 +19,8 @@ struct Online {
     name: Arc<str>,
     sockets: HashSet<SocketId>,
     contacts: BTreeSet<UserId>,
+    /// Whether all contacts are known; else they are read as soon as the database answers.
+    is_complete: bool,
     /// Counts the times that the last socket went, so that a grace period knows whether it is still the newest.
     departures: u64,
 }
@@ -44,22 +46,44 @@ impl Chat {
         let came_online = {
             let mut users = self.presence.lock();
             let known = users.contains_key(&user);
-            let fresh = || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), departures: 0 };
+            let fresh =
+                || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), is_complete: false, departures: 0 };
             users.entry(user).or_insert_with(fresh).sockets.insert(socket);
             !known
         };
         // The entry exists before the contacts are read: a conversation that is opened meanwhile adds to it.
-        match self.store.contacts(user).await {
-            Ok(contacts) => {
-                if let Some(entry) = self.presence.lock().get_mut(&user) {
-                    entry.contacts.extend(contacts);
-                }
-            }
-            Err(error) => tracing::warn!(%user, %error, "contacts could not be read"),
-        }
+        self.read_contacts(user).await;
         self.tell_online_contacts(user, socket);
         if came_online {
             self.tell_contacts(user, name, None);
+        }
+    }
+
+    /// Reads the contacts of a user who is online. False when they cannot be read now: then those count whose contact the user is.
+    async fn read_contacts(&self, user: UserId) -> bool {
+        let read = self.store.contacts(user).await;
+        let is_complete = read.is_ok();
+        let mut users = self.presence.lock();
+        let known = || users.iter().filter(|(_, other)| other.contacts.contains(&user)).map(|(id, _)| *id).collect();
+        let contacts = read.unwrap_or_else(|_| known());
+        if let Some(entry) = users.get_mut(&user) {
+            entry.contacts.extend(contacts);
+            entry.is_complete = is_complete;
+        }
+        is_complete
+    }
+
+    /// Reads the contacts that could not be read when their users came, and tells both sides what they have not heard.
+    pub(super) async fn learn_contacts(&self) {
+        let pending = |(user, entry): (&UserId, &Online)| (!entry.is_complete).then(|| (*user, entry.name.clone()));
+        let unknown: Vec<_> = self.presence.lock().iter().filter_map(pending).collect();
+        for (user, name) in unknown {
+            if !self.read_contacts(user).await {
+                return;
+            }
+            let online = online_contacts(&self.presence.lock(), user);
+            self.outbox.tell(Audience::Users(vec![user]), Event::OnlineUsers(online));
+            self.tell_contacts(user, &name, None);
         }
     }
 

@@ -56,6 +56,8 @@ pub struct State {
     pub pid: Option<String>,
     /// Whether the client was told its private id on this connection.
     pub offered: bool,
+    /// Whether its session could not be saved, and must be when the database is back.
+    pub is_unsaved: bool,
     /// Until it has its private id and was told what it missed: the messages that came meanwhile.
     pub held: Option<Vec<Event>>,
     /// What it was told as missed: the same may be on its way as news.

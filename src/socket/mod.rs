@@ -140,7 +140,14 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Auth) -> 
         async move { disconnected(&context, &conn, reason).await }
     });
     let restored = match auth.pid.filter(|_| recovers) {
-        Some(pid) => recovery::restore(&context, &conn, &pid, auth.offset.as_deref()).await.map(Arc::new),
+        Some(pid) => match recovery::restore(&context, &conn, &pid, auth.offset.as_deref()).await {
+            Ok(restored) => restored.map(Arc::new),
+            Err(error) => {
+                // A client that is refused does not try again by itself; one that is cut off does, and then finds its session.
+                context.hub.cut(&conn);
+                return Err(Refused(error.to_string()));
+            }
+        },
         None => None,
     };
     socket.extensions.insert(Admitted { conn, restored });
@@ -253,7 +260,7 @@ fn depart(context: &Context, conn: &Arc<Conn>) {
     }
 }
 
-/// Watches living sockets: tokens that expire, sessions that are in use.
+/// Watches living sockets: tokens that expire, sessions that could not be saved or are in use.
 async fn watch(context: Context) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     for n in 1_u64.. {
@@ -265,6 +272,9 @@ async fn watch(context: Context) {
             if conn.actor.as_ref().and_then(|a| a.expires_at).is_some_and(|end| end + leeway <= now) {
                 conn.send(&outbound::failure(&Error::TokenExpired, &Default::default())).ok();
                 context.hub.expel(conn);
+            }
+            if conn.state().is_unsaved {
+                recovery::remember(&context, conn).await;
             }
         }
         if n % crate::chat::TOUCH.as_secs() == 0 {

@@ -11,6 +11,7 @@ use super::conn::Conn;
 use crate::auth::random_hex;
 use crate::chat::{Audience, Event, Outbox, Room, Visitor};
 use crate::clock;
+use crate::error::{Error, Result};
 use crate::store::Session;
 use crate::store::writer::Done;
 
@@ -110,28 +111,30 @@ fn parse_form(text: &str) -> Vec<Following> {
     text.split(',').filter_map(one).collect()
 }
 
-/// Looks up what a client says it was, and verifies its rights anew.
-pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&str>) -> Option<Restored> {
-    let session = context.chat.find_session(pid).await?;
+/// Looks up what a client says it was, and verifies its rights anew. Fails only when that cannot be known now.
+pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&str>) -> Result<Option<Restored>> {
+    let Some(session) = context.chat.find_session(pid).await? else { return Ok(None) };
     let offset = offset.and_then(|text| text.parse().ok()).unwrap_or_default();
     let mut restored = Restored { pid: session.pid, guest_of: None, following: Vec::new(), offset };
     let Some(actor) = &conn.actor else {
         restored.guest_of = (session.follows == guest_form(conn.visitor)).then_some(session.user);
-        return restored.guest_of.is_some().then_some(restored);
+        return Ok(restored.guest_of.is_some().then_some(restored));
     };
     if session.user != actor.id || session.follows.starts_with(GUEST) {
-        return None;
+        return Ok(None);
     }
     for following in parse_form(&session.follows) {
         let allowed = match following.room {
-            Room::Conversation(id) => context.chat.require_participant(actor, id).await.is_ok(),
-            Room::Ticket(id) => context.chat.require_ticket(actor, id).await.is_ok(),
+            Room::Conversation(id) => context.chat.require_participant(actor, id).await.map(drop),
+            Room::Ticket(id) => context.chat.require_ticket(actor, id).await.map(drop),
         };
-        if allowed {
-            restored.following.push(following);
+        match allowed {
+            Ok(()) => restored.following.push(following),
+            Err(Error::Forbidden(_) | Error::NotFound(_)) => {}
+            Err(e) => return Err(e),
         }
     }
-    Some(restored)
+    Ok(Some(restored))
 }
 
 /// A client notes offsets from its private id on only: before it has one, messages wait. True when they did not wait already.
@@ -158,12 +161,15 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
         let Some(user) = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of) else { return };
         let follows = if conn.actor.is_none() { guest_form(conn.visitor) } else { store_form(&state.following) };
         let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
+        state.is_unsaved = false;
         Session { pid, user, follows, used_at: clock::now() }
     };
     let (hub, conn) = (context.hub.clone(), conn.clone());
-    let stored = Done::new(move |outcome: crate::error::Result<()>| {
-        if outcome.is_ok() && conn.offer().is_err() {
-            hub.cut(&conn);
+    let stored = Done::new(move |outcome: Result<()>| {
+        match outcome {
+            Ok(()) if conn.offer().is_err() => hub.cut(&conn),
+            Ok(()) => {}
+            Err(_) => conn.state().is_unsaved = true,
         }
         hub.release(&conn);
     });

@@ -6,13 +6,14 @@ use sea_orm::sqlx::{Executor, sqlite::SqliteJournalMode, sqlite::SqliteSynchrono
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 use tracing::log::LevelFilter;
 
+use super::connections::Connections;
 use super::failure::describe;
 use crate::config::Pool;
 
 /// The connections of a running server: reads never take from the writes, nor the other way round.
 pub struct Pools {
-    pub read: DatabaseConnection,
-    pub write: DatabaseConnection,
+    pub read: Connections,
+    pub write: Connections,
 }
 
 /// For how many connections to read one is set aside to write.
@@ -82,14 +83,14 @@ pub async fn check(one: &DatabaseConnection) -> Result<(), String> {
 pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Result<Pools, DbErr> {
     if is_sqlite(url) {
         let read = if url.contains(":memory:") { one.clone() } else { Database::connect(sqlite(url, SQLITE_READERS)).await? };
-        return Ok(Pools { read, write: one });
+        return Ok(Pools { read: Connections::to_file(read), write: Connections::to_file(one) });
     }
     let isolates = reads_committed(&one).await?;
     one.close().await?;
     let writers = (pool.connections / (READS_PER_WRITE + 1)).max(2);
     let readers = pool.connections.saturating_sub(writers).max(1);
-    let read = Database::connect(server(url, readers, pool, isolates)).await?;
-    let write = Database::connect(server(url, writers, pool, isolates)).await?;
+    let read = Connections::to_server(server(url, readers, pool, isolates), pool.wait).await?;
+    let write = Connections::to_server(server(url, writers, pool, isolates), pool.wait).await?;
     Ok(Pools { read, write })
 }
 

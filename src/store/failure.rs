@@ -12,22 +12,43 @@ pub fn failure(e: DbErr) -> Error {
 
 /// Whether the database is away, or can do nothing for anybody for now.
 pub fn is_away(e: &DbErr) -> bool {
+    is_broken(e) || matches!(sqlx(e), Some(Sqlx::Database(d)) if is_hindered(&**d))
+}
+
+/// Whether there was no connection to be had, or it broke before the answer came: what was asked may have been done or not.
+pub fn is_broken(e: &DbErr) -> bool {
     match e {
         DbErr::ConnectionAcquire(_) => true,
         e => match sqlx(e) {
             Some(Sqlx::Io(_) | Sqlx::PoolTimedOut | Sqlx::PoolClosed | Sqlx::WorkerCrashed | Sqlx::Tls(_) | Sqlx::Protocol(_)) => true,
-            Some(Sqlx::Database(d)) => is_hindered(&**d),
+            Some(Sqlx::Database(d)) => is_end(&**d),
             _ => false,
         },
     }
+}
+
+/// Whether the database says that this is the end of the connection: SQLite cannot read or write its file, the others shut down or
+/// were told to end it.
+fn is_end(d: &dyn DatabaseError) -> bool {
+    if d.try_downcast_ref::<SqliteError>().is_some() {
+        return primary(d) == Some(10);
+    }
+    if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
+        return matches!(d.number(), 1053 | 1077 | 1079 | 1927);
+    }
+    d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P"))
+}
+
+/// SQLite's primary result code.
+fn primary(d: &dyn DatabaseError) -> Option<i32> {
+    d.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff)
 }
 
 /// Whether the database itself says that it is hindered, by what passes by itself or by an operator's hand.
 fn is_hindered(d: &dyn DatabaseError) -> bool {
     if d.try_downcast_ref::<SqliteError>().is_some() {
         // Busy, locked, read-only, I/O error, full, cannot open.
-        let primary = d.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff);
-        return matches!(primary, Some(5 | 6 | 8 | 10 | 13 | 14));
+        return matches!(primary(d), Some(5 | 6 | 8 | 10 | 13 | 14));
     }
     if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
         // Disk full, table full, too many connections, shutting down, a lock that is not to be had in time, read-only, killed.

@@ -1,12 +1,14 @@
 //! The database: the only user of `sea_orm`, and the home of every difference between the databases. No rule lives here.
 
 mod connect;
+mod connections;
 mod conversations;
 mod dialect;
 mod failure;
 mod messages;
 mod schema;
 mod sessions;
+mod settle;
 mod tickets;
 mod users;
 pub mod writer;
@@ -14,7 +16,7 @@ mod writes;
 
 use std::{path::Path, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 
 pub use conversations::{InboxFilter, InboxRow};
 pub use messages::{Message, Page};
@@ -26,14 +28,15 @@ pub use users::{NewUser, User};
 use crate::clock::Timestamp;
 use crate::config::Pool;
 use crate::error::{Error, Result};
+use connections::Connections;
 use dialect::statement;
-use failure::{describe, failure, is_away, is_collision, is_duplicate, is_orphan};
+use failure::{describe, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan};
 use schema::Schema;
 
 /// The database. SQLite is read through several connections and written through one, so that no write ever finds the file locked by us.
 pub struct Store {
-    read: DatabaseConnection,
-    write: DatabaseConnection,
+    read: Connections,
+    write: Connections,
     schema: Schema,
 }
 
@@ -84,8 +87,8 @@ impl Store {
 
     /// Closes the connections, so that SQLite folds its log into the file.
     pub async fn close(&self) {
-        self.read.clone().close().await.ok();
-        self.write.clone().close().await.ok();
+        self.read.close().await;
+        self.write.close().await;
     }
 
     async fn rows(&self, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<QueryResult>> {

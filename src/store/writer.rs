@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use entity::{ConversationId, MessageId, Priority, Status, TicketId, UserId};
-use sea_orm::{DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{ConnAcquireErr, DatabaseTransaction, DbErr};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{Message, Session, Store, SupportMessage, Ticket, failure, is_away, is_collision, is_duplicate, is_orphan, writes};
+use super::{Message, Session, Store, SupportMessage, Ticket, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
 use crate::clock::{self, Timestamp};
 use crate::error::{Error, Result};
 
@@ -146,8 +146,10 @@ impl SendKey {
 #[derive(Clone)]
 pub struct Writer(mpsc::Sender<Job>);
 
-/// How long to wait before each new attempt of a transaction that collided.
-const COLLISION_PAUSES: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200)];
+/// How long to wait before each new attempt of a transaction that collided, or whose connection broke before the commit.
+const PAUSES: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200)];
+/// How soon a database that is away is asked again what became of a commit.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Writer {
     /// Starts the task. `queue` jobs may wait, `batch` of them share a transaction.
@@ -156,7 +158,7 @@ impl Writer {
         tokio::spawn(async move {
             let mut jobs = Vec::new();
             while receiver.recv_many(&mut jobs, batch).await > 0 {
-                store.commit(std::mem::take(&mut jobs)).await;
+                store.commit(std::mem::take(&mut jobs), &mut receiver).await;
             }
         });
         Self(sender)
@@ -178,28 +180,47 @@ impl Writer {
     }
 }
 
-/// What one job of a committed transaction has to tell.
-enum Outcome {
+/// What one job of a transaction has to tell.
+pub(super) enum Outcome {
     Message(Stored<Message>),
     Support(Result<SupportWritten>),
     Read(Marked),
     Nothing,
 }
 
+/// Why a transaction has not succeeded.
+enum Failed {
+    /// Nothing of it is stored.
+    Before(DbErr),
+    /// All of it is stored, or nothing: the connection broke during the commit.
+    Unclear(Vec<Outcome>),
+}
+
+impl From<DbErr> for Failed {
+    fn from(e: DbErr) -> Self {
+        Self::Before(e)
+    }
+}
+
 impl Store {
-    /// Writes the jobs as one transaction. When something in it fails they are written one by one, so that a bad one fails alone.
-    async fn commit(&self, jobs: Vec<Job>) {
-        let outcomes = match self.attempt_again(&jobs, false).await {
-            Err(e) if is_duplicate(&e) => self.attempt_again(&jobs, true).await,
+    /// Writes the jobs as one transaction. When something in it fails they are written one by one, so that a bad one fails alone; when the
+    /// database is away, those who wait behind them fail too, for they have waited as long.
+    async fn commit(&self, jobs: Vec<Job>, waiting: &mut mpsc::Receiver<Job>) {
+        let outcomes = match self.attempt_again(&jobs, false, waiting).await {
+            Err(e) if is_duplicate(&e) => self.attempt_again(&jobs, true, waiting).await,
             other => other,
         };
         match outcomes {
             Ok(outcomes) => jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| tell(job, Ok(outcome))),
-            Err(e) if jobs.len() == 1 || is_away(&e) || is_collision(&e) => jobs.into_iter().for_each(|job| tell(job, Err(refusal(&e)))),
+            Err(e) if is_away(&e) => {
+                jobs.into_iter().for_each(|job| tell(job, Err(refusal(&e))));
+                refuse_all(waiting);
+            }
+            Err(e) if jobs.len() == 1 || is_collision(&e) => jobs.into_iter().for_each(|job| tell(job, Err(refusal(&e)))),
             Err(_) => {
                 for job in jobs {
                     let job = [job];
-                    let outcome = self.attempt_again(&job, true).await;
+                    let outcome = self.attempt_again(&job, true, waiting).await;
                     let [job] = job;
                     let outcome = outcome.map(|mut all| all.pop().unwrap_or(Outcome::Nothing)).map_err(|e| refusal(&e));
                     tell(job, outcome);
@@ -208,47 +229,91 @@ impl Store {
         }
     }
 
-    /// One transaction; again, when it collided with another node's or with the legacy backend's.
-    async fn attempt_again(&self, jobs: &[Job], look: bool) -> Result<Vec<Outcome>, DbErr> {
-        for pause in COLLISION_PAUSES {
+    /// One transaction; again, when it collided with another node's or with the legacy backend's, or lost its connection. An unclear one is
+    /// settled before anything else is written, for what is stored is told in the order of its ids.
+    async fn attempt_again(&self, jobs: &[Job], look: bool, waiting: &mut mpsc::Receiver<Job>) -> Result<Vec<Outcome>, DbErr> {
+        let mut pauses = PAUSES.iter();
+        loop {
             match self.attempt(jobs, look).await {
-                Err(e) if is_collision(&e) => tokio::time::sleep(pause).await,
-                other => return other,
+                Ok(outcomes) => return Ok(outcomes),
+                Err(Failed::Unclear(outcomes)) => {
+                    return if self.settle(&outcomes, waiting).await? { Ok(outcomes) } else { Err(lost()) };
+                }
+                Err(Failed::Before(e)) => {
+                    let may_pass = is_collision(&e) || is_broken(&e) && !matches!(e, DbErr::ConnectionAcquire(_));
+                    let Some(pause) = pauses.next().filter(|_| may_pass) else { return Err(e) };
+                    tokio::time::sleep(*pause).await;
+                }
             }
         }
-        self.attempt(jobs, look).await
     }
 
     /// One transaction. `look` asks for the send keys first; without it a repeated one is noticed as a duplicate key, which is cheaper when they are rare.
-    async fn attempt(&self, jobs: &[Job], look: bool) -> Result<Vec<Outcome>, DbErr> {
+    async fn attempt(&self, jobs: &[Job], look: bool) -> Result<Vec<Outcome>, Failed> {
         let now = self.kept(clock::now());
-        let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
-        let tx = self.write.begin_with_options(options).await?;
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        while let Some(job) = jobs.get(outcomes.len()) {
-            match job {
-                Job::Message(..) => {
-                    let rest = jobs.get(outcomes.len()..).unwrap_or_default();
-                    let run: Vec<&NewMessage> =
-                        rest.iter().map_while(|job| if let Job::Message(new, _) = job { Some(new) } else { None }).collect();
-                    outcomes.extend(writes::insert_messages(&tx, &run, now, look).await?.into_iter().map(Outcome::Message));
+        let tx = self.write.begin().await?;
+        let outcomes = self.write.within(perform(&tx, jobs, now, look)).await?;
+        match self.write.within(tx.commit()).await {
+            Ok(()) => Ok(outcomes),
+            Err(e) if is_broken(&e) => Err(Failed::Unclear(outcomes)),
+            Err(e) => Err(Failed::Before(e)),
+        }
+    }
+
+    /// Waits until the database tells what became of a commit. Whoever comes meanwhile is refused: nothing waits for a database that is away.
+    async fn settle(&self, outcomes: &[Outcome], waiting: &mut mpsc::Receiver<Job>) -> Result<bool, DbErr> {
+        tracing::warn!(jobs = outcomes.len(), "a commit was not answered; its writes are looked up");
+        loop {
+            match self.is_committed(outcomes).await {
+                Err(e) if is_away(&e) || is_collision(&e) => {
+                    refuse_all(waiting);
+                    tokio::time::sleep(SETTLE_PAUSE).await;
                 }
-                Job::Support(write, _) => outcomes.push(Outcome::Support(writes::apply_support(&tx, write, now).await?)),
-                Job::Read(mark, _) => outcomes.push(Outcome::Read(writes::apply_mark(&tx, *mark, now).await?)),
-                Job::Session(session, _) => {
-                    writes::save_session(&tx, session).await?;
-                    outcomes.push(Outcome::Nothing);
+                settled => {
+                    tracing::info!(found = settled.as_ref().is_ok_and(|found| *found), "the commit is settled");
+                    return settled;
                 }
-                Job::Flush(_) => outcomes.push(Outcome::Nothing),
             }
         }
-        tx.commit().await?;
-        Ok(outcomes)
     }
+}
+
+/// Does the jobs inside a transaction.
+async fn perform(tx: &DatabaseTransaction, jobs: &[Job], now: Timestamp, look: bool) -> Result<Vec<Outcome>, DbErr> {
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    while let Some(job) = jobs.get(outcomes.len()) {
+        match job {
+            Job::Message(..) => {
+                let rest = jobs.get(outcomes.len()..).unwrap_or_default();
+                let run: Vec<&NewMessage> =
+                    rest.iter().map_while(|job| if let Job::Message(new, _) = job { Some(new) } else { None }).collect();
+                outcomes.extend(writes::insert_messages(tx, &run, now, look).await?.into_iter().map(Outcome::Message));
+            }
+            Job::Support(write, _) => outcomes.push(Outcome::Support(writes::apply_support(tx, write, now).await?)),
+            Job::Read(mark, _) => outcomes.push(Outcome::Read(writes::apply_mark(tx, *mark, now).await?)),
+            Job::Session(session, _) => {
+                writes::save_session(tx, session).await?;
+                outcomes.push(Outcome::Nothing);
+            }
+            Job::Flush(_) => outcomes.push(Outcome::Nothing),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// What a transaction failed with that was lost during its commit.
+fn lost() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }
 
 fn refusal(e: &DbErr) -> Error {
     if is_orphan(e) { Error::NotFound("Conversation not found") } else { failure(e.clone()) }
+}
+
+fn refuse_all(waiting: &mut mpsc::Receiver<Job>) {
+    while let Ok(job) = waiting.try_recv() {
+        tell(job, Err(Error::Unavailable));
+    }
 }
 
 fn tell(job: Job, outcome: Result<Outcome>) {

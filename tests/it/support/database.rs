@@ -30,6 +30,11 @@ pub fn mariadb() -> Option<String> {
     variable("TIDINGS_TEST_MARIADB")
 }
 
+/// Whether what is missing is a failure.
+pub fn is_ci() -> bool {
+    variable("CI").as_deref() == Some("true")
+}
+
 #[expect(clippy::disallowed_methods, reason = "the tests are told by the environment which servers there are")]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())

@@ -4,6 +4,7 @@ mod app;
 mod database;
 mod http;
 pub mod legacy;
+mod server;
 mod socket;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub use app::{TestApp, User, id, token};
 pub use database::Database;
 pub use http::Answer;
+pub use server::{Break, DatabaseServer, Wire};
 pub use socket::{Heard, Socket};
 
 /// How long anything may take. Nothing waits this long unless a test fails.

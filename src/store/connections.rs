@@ -1,0 +1,177 @@
+//! A pool of connections that knows when its server is away: then whatever is asked fails at once instead of waiting, and when the server is
+//! back, a new pool takes the place of the old one, whose connections may hang for as long as TCP is patient. A file is never away.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::prelude::async_trait::async_trait;
+use sea_orm::{
+    ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use tokio::{sync::watch, time::timeout};
+
+use super::failure::is_broken;
+
+/// After this time without an answer it is asked whether the server is there at all.
+const SUSPICION: Duration = Duration::from_secs(1);
+/// How long each such question may take, and how soon the next one follows.
+const PROBE: Duration = Duration::from_secs(1);
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// A server that was not there for this long is away; a shorter absence delays what is asked, and nobody notices more of it.
+const ABSENCE: Duration = Duration::from_millis(1500);
+
+/// A pool of connections.
+#[derive(Clone)]
+pub struct Connections(Arc<Inner>);
+
+struct Inner {
+    backend: DbBackend,
+    pool: RwLock<DatabaseConnection>,
+    /// How to make another pool, and how long a statement may take; nothing for a file.
+    server: Option<(ConnectOptions, Duration)>,
+    is_away: watch::Sender<bool>,
+    is_suspected: AtomicBool,
+}
+
+/// What a statement fails with when the server is away.
+fn away() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
+}
+
+impl Connections {
+    /// The connections to a file.
+    pub fn to_file(pool: DatabaseConnection) -> Self {
+        Self::new(pool, None)
+    }
+
+    /// The connections to a server, made by `options`. A statement may take `patience`.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    pub async fn to_server(options: ConnectOptions, patience: Duration) -> Result<Self, DbErr> {
+        Ok(Self::new(Database::connect(options.clone()).await?, Some((options, patience))))
+    }
+
+    fn new(pool: DatabaseConnection, server: Option<(ConnectOptions, Duration)>) -> Self {
+        let (is_away, is_suspected) = (watch::Sender::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { backend: pool.get_database_backend(), pool: RwLock::new(pool), server, is_away, is_suspected }))
+    }
+
+    fn pool(&self) -> DatabaseConnection {
+        self.0.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts a transaction that writes.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+        let pool = self.pool();
+        self.within(pool.begin_with_options(options)).await
+    }
+
+    /// Waits for something that is asked of the server, as long as it is there.
+    pub async fn within<T>(&self, asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let Some((_, patience)) = &self.0.server else { return asked.await };
+        let mut is_away = self.0.is_away.subscribe();
+        let patiently = async {
+            tokio::pin!(asked);
+            if let Ok(answer) = timeout(SUSPICION, &mut asked).await {
+                return answer;
+            }
+            self.suspect();
+            timeout(patience.saturating_sub(SUSPICION), asked).await.unwrap_or_else(|_| Err(away()))
+        };
+        let answer = tokio::select! {
+            biased;
+            _ = is_away.wait_for(|away| *away) => return Err(away()),
+            answer = patiently => answer,
+        };
+        if answer.as_ref().is_err_and(is_broken) {
+            self.suspect();
+        }
+        answer
+    }
+
+    /// Finds out whether the server is there, and when it is away, waits for it to come back.
+    fn suspect(&self) {
+        if self.0.is_suspected.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut patience = std::pin::pin!(tokio::time::sleep(ABSENCE));
+            loop {
+                tokio::select! {
+                    pool = this.probe() => break this.renew(pool),
+                    () = &mut patience, if !*this.0.is_away.borrow() => {
+                        tracing::error!("the database is away");
+                        this.0.is_away.send_replace(true);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Asks for a new pool until there is one.
+    async fn probe(&self) -> Option<DatabaseConnection> {
+        let (options, _) = self.0.server.as_ref()?;
+        loop {
+            if let Ok(Ok(pool)) = timeout(PROBE, Database::connect(options.clone())).await
+                && let Ok(Ok(_)) = timeout(PROBE, pool.execute_unprepared("SELECT 1")).await
+            {
+                return Some(pool);
+            }
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    fn renew(&self, fresh: Option<DatabaseConnection>) {
+        if let Some(mut unused) = fresh {
+            if *self.0.is_away.borrow() {
+                std::mem::swap(&mut *self.0.pool.write().unwrap_or_else(PoisonError::into_inner), &mut unused);
+                self.0.is_away.send_replace(false);
+                tracing::info!("the database is back");
+            }
+            tokio::spawn(unused.close());
+        }
+        self.0.is_suspected.store(false, Ordering::Release);
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool().close().await.ok();
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Connections {
+    fn get_database_backend(&self) -> DbBackend {
+        self.0.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let pool = self.pool();
+        self.within(pool.execute_raw(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let pool = self.pool();
+        self.within(pool.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let pool = self.pool();
+        self.within(pool.query_one_raw(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let pool = self.pool();
+        self.within(pool.query_all_raw(statement)).await
+    }
+}

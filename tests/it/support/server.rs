@@ -1,0 +1,248 @@
+//! A MariaDB or PostgreSQL server of one test alone, to be killed, frozen and started again; and a wire to it that breaks at a COMMIT.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use sea_orm::DbBackend;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::DEADLINE;
+use super::database::{backend, is_ci};
+
+/// A database server that belongs to one test.
+pub struct DatabaseServer {
+    child: Option<Child>,
+    command: Command,
+    port: u16,
+    backend: DbBackend,
+    _folder: TempDir,
+}
+
+impl DatabaseServer {
+    /// A fresh server of the kind that is under test. Nothing, with a word, for SQLite, and where the programs are missing.
+    pub async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("there is a free port").port();
+        let command = match backend() {
+            DbBackend::MySql => mariadb(folder.path(), port),
+            DbBackend::Postgres => postgres(folder.path(), port),
+            _ => {
+                println!("skipped: SQLite is no server that could be away");
+                return None;
+            }
+        };
+        let Some(command) = command else {
+            assert!(!is_ci(), "the programs of the database server are missing");
+            println!("skipped: the programs of the database server are missing");
+            return None;
+        };
+        let mut server = Self { child: None, command, port, backend: backend(), _folder: folder };
+        server.run().await;
+        Some(server)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        Self::url_at(self.backend, self.port)
+    }
+
+    fn url_at(backend: DbBackend, port: u16) -> String {
+        if backend == DbBackend::MySql { format!("mysql://root@127.0.0.1:{port}") } else { format!("postgres://postgres@127.0.0.1:{port}") }
+    }
+
+    /// Starts it, again after [`kill`](Self::kill), and waits until it answers.
+    pub async fn run(&mut self) {
+        self.child = Some(self.command.spawn().expect("the database server starts"));
+        let database = if self.backend == DbBackend::MySql { "mysql" } else { "postgres" };
+        let url = format!("{}/{database}", self.url());
+        let answers = async { while sea_orm::Database::connect(&url).await.is_err() {} };
+        timeout(DEADLINE * 3, answers).await.expect("the database server answers");
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        // PostgreSQL's own way to crash with all its processes; killing the first alone leaves the others behind.
+        let signal = if self.backend == DbBackend::MySql { "-KILL" } else { "-QUIT" };
+        send(signal, &[child.id()]);
+        child.wait().expect("the database server ends");
+    }
+
+    /// Stops its processes, or lets them go on: it is there, and does not answer.
+    pub fn freeze(&self, on: bool) {
+        let Some(child) = &self.child else { return };
+        let mut processes = vec![child.id()];
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
+        processes.extend(children.split_whitespace().map(|id| id.parse::<u32>().expect("a process id")));
+        send(if on { "-STOP" } else { "-CONT" }, &processes);
+    }
+}
+
+impl Drop for DatabaseServer {
+    fn drop(&mut self) {
+        self.freeze(false);
+        self.kill();
+    }
+}
+
+fn send(signal: &str, processes: &[u32]) {
+    Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)).status().expect("a signal can be sent");
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+fn quiet(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Every commit is on disk before it is answered, as in production.
+fn mariadb(folder: &Path, port: u16) -> Option<Command> {
+    let data = folder.join("data");
+    let common = |program: &str| {
+        let mut command = quiet(Command::new(program));
+        command.arg("--no-defaults").args(is_root().then_some("--user=root")).arg(format!("--datadir={}", data.display()));
+        command
+    };
+    let mut install = common("mariadb-install-db");
+    install.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+    if !install.status().is_ok_and(|s| s.success()) {
+        return None;
+    }
+    let mut server = common("mariadbd");
+    server.args([format!("--port={port}"), format!("--socket={}", folder.join("socket").display())]);
+    server.args([
+        "--bind-address=127.0.0.1",
+        "--character-set-server=utf8mb4",
+        "--skip-name-resolve",
+        "--innodb-flush-log-at-trx-commit=1",
+    ]);
+    Some(server)
+}
+
+fn postgres(folder: &Path, port: u16) -> Option<Command> {
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path()).collect();
+    versions.sort();
+    let programs = versions.pop()?.join("bin");
+    // PostgreSQL refuses to run as root.
+    let as_postgres = |program: &str| {
+        let program = programs.join(program);
+        let mut command = if is_root() { Command::new("setpriv") } else { Command::new(&program) };
+        if is_root() {
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+        }
+        command.current_dir(folder);
+        quiet(command)
+    };
+    if is_root() {
+        Command::new("chown").arg("postgres").arg(folder).status().ok()?;
+    }
+    let data = folder.join("data");
+    let mut install = as_postgres("initdb");
+    install.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
+    if !install.status().is_ok_and(|s| s.success()) {
+        return None;
+    }
+    let mut server = as_postgres("postgres");
+    server.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(folder);
+    Some(server)
+}
+
+/// A wire to a database server that breaks, once, at the next COMMIT.
+pub struct Wire {
+    address: SocketAddr,
+    backend: DbBackend,
+    breaks: Arc<AtomicU8>,
+}
+
+/// When a [`Wire`] breaks.
+#[derive(Clone, Copy, Debug)]
+pub enum Break {
+    /// The server never hears of the COMMIT.
+    Before = 1,
+    /// The server does it, and its answer is lost.
+    After = 2,
+}
+
+impl Wire {
+    /// A wire to a server.
+    pub async fn to(server: &DatabaseServer) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        let (breaks, port) = (Arc::new(AtomicU8::new(0)), server.port);
+        let when = breaks.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, port, when.clone()));
+            }
+        });
+        Self { address, backend: server.backend, breaks }
+    }
+
+    /// The server's URL by way of this wire.
+    pub fn url(&self) -> String {
+        DatabaseServer::url_at(self.backend, self.address.port())
+    }
+
+    /// The next COMMIT breaks it.
+    pub fn break_at_commit(&self, when: Break) {
+        self.breaks.store(when as u8, Ordering::SeqCst);
+    }
+
+    /// Waits until a COMMIT has broken it.
+    pub async fn broken(&self) {
+        let commit = async {
+            while self.breaks.load(Ordering::SeqCst) != 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, commit).await.expect("something is committed");
+    }
+}
+
+async fn carry(mut client: TcpStream, port: u16, breaks: Arc<AtomicU8>) {
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let Ok(n @ 1..) = read else { return };
+                // Not the words "READ COMMITTED" of a new connection.
+                let is_commit = asked[..n].strip_suffix(b"\0").unwrap_or(&asked[..n]).ends_with(b"COMMIT");
+                let breaks = if is_commit { breaks.swap(0, Ordering::SeqCst) } else { 0 };
+                if breaks == Break::Before as u8 {
+                    return;
+                }
+                if server.write_all(&asked[..n]).await.is_err() {
+                    return;
+                }
+                if breaks == Break::After as u8 {
+                    // The answer says that it is done; nobody is told.
+                    timeout(DEADLINE, server.read(&mut answered)).await.expect("the server answers").ok();
+                    return;
+                }
+            }
+            read = server.read(&mut answered) => {
+                let Ok(n @ 1..) = read else { return };
+                if client.write_all(&answered[..n]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
