@@ -89,7 +89,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             Ok(())
         }
         Command::Migrate { status: false } => {
-            Store::open(&settings.database_url, &settings.database).await?.close().await;
+            Store::open(&settings.database_url, &settings.database, settings.redis_url.is_some()).await?.close().await;
             println!("The schema is up to date.");
             Ok(())
         }

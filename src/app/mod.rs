@@ -49,7 +49,7 @@ impl Server {
     /// One sentence that says what to do.
     pub async fn start(settings: Settings) -> Result<Self, String> {
         let secret = secret(&settings)?;
-        let store = Arc::new(Store::open(&settings.database_url, &settings.database).await?);
+        let store = Arc::new(Store::open(&settings.database_url, &settings.database, settings.redis_url.is_some()).await?);
         let address = settings.address().ok_or("The configured host is not an address.")?;
         let listener = TcpListener::bind(address).await.map_err(|e| format!("Cannot listen on {address}: {e}."))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;

@@ -28,15 +28,17 @@ impl Chat {
         let chat = Arc::clone(self);
         let told = Done::new(move |outcome: Result<Stored<Message>>| {
             match &outcome {
-                Ok(Stored { row, fresh: true }) => {
+                Ok(Stored { row, fresh: true, after }) => {
                     let room = Room::Conversation(place.conversation);
-                    chat.outbox.tell(Audience::RoomAnd(room, from), Event::Message(row.clone(), temp_id));
+                    let event = Event::Message { message: row.clone(), temp_id, after: *after };
+                    chat.outbox.tell(Audience::RoomAnd(room, from), event);
                     let nudge = Event::ConversationUpdated { conversation: place.conversation, delay: Duration::ZERO };
                     chat.outbox.tell(Audience::Users(vec![place.user, place.other]), nudge);
                 }
-                Ok(Stored { row, fresh: false }) => {
+                Ok(Stored { row, fresh: false, .. }) => {
                     if let Some(from) = from {
-                        chat.outbox.tell(Audience::Socket(from), Event::Message(row.clone(), temp_id));
+                        let event = Event::Message { message: row.clone(), temp_id, after: None };
+                        chat.outbox.tell(Audience::Socket(from), event);
                     }
                 }
                 Err(Error::NotFound(_)) => drop(chat.members.remove(&place.conversation)),

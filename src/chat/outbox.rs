@@ -49,9 +49,23 @@ pub enum Audience {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A direct message is stored.
-    Message(Message, Option<TempId>),
+    Message {
+        /// Which.
+        message: Message,
+        /// Its sender's mark.
+        temp_id: Option<TempId>,
+        /// The one before it in its conversation, where other nodes may have stored that.
+        after: Option<i64>,
+    },
     /// A support message is stored.
-    SupportMessage(SupportMessage, Option<TempId>),
+    SupportMessage {
+        /// Which.
+        message: SupportMessage,
+        /// Its sender's mark.
+        temp_id: Option<TempId>,
+        /// The one before it in its ticket, where other nodes may have stored that.
+        after: Option<i64>,
+    },
     /// The lists that show this conversation are out of date. A nudge: it may be held back and collapse with others.
     ConversationUpdated {
         /// Which one.
@@ -94,6 +108,18 @@ pub enum Event {
     OnlineUsers(Vec<UserId>),
     /// A ticket is new or has changed.
     Ticket(Ticket, TicketNews),
+}
+
+impl From<Message> for Event {
+    fn from(message: Message) -> Self {
+        Self::Message { message, temp_id: None, after: None }
+    }
+}
+
+impl From<SupportMessage> for Event {
+    fn from(message: SupportMessage) -> Self {
+        Self::SupportMessage { message, temp_id: None, after: None }
+    }
 }
 
 /// Whether a ticket is new.

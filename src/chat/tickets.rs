@@ -147,7 +147,7 @@ impl Chat {
 
     fn announce(&self, written: &SupportWritten, from: Option<SocketId>, temp_id: Option<TempId>) {
         if let Some(stored) = &written.message {
-            let event = Event::SupportMessage(stored.row.clone(), temp_id);
+            let event = Event::SupportMessage { message: stored.row.clone(), temp_id, after: stored.after };
             match (stored.fresh, from) {
                 (true, from) => self.outbox.tell(Audience::RoomAnd(Room::Ticket(written.ticket.id), from), event),
                 (false, Some(from)) => self.outbox.tell(Audience::Socket(from), event),

@@ -17,7 +17,7 @@ use socketioxide_core::{Sid, Str};
 use super::Context;
 use super::adapter::{Line, QueueFull};
 use super::nudges::Nudges;
-use super::recovery::{Following, Offset};
+use super::recovery::{self, Following, message_of};
 use crate::app::Link;
 use crate::auth::Actor;
 use crate::chat::{Event, Room, SocketId, Visitor};
@@ -46,12 +46,10 @@ pub struct Conn {
 /// What changes in the life of a socket.
 #[derive(Default)]
 pub struct State {
-    /// What it follows.
+    /// What it follows, and how far it has heard there.
     pub following: Vec<Following>,
     /// As whom a guest counts.
     pub guest_of: Option<UserId>,
-    /// What it has heard.
-    pub heard: Offset,
     /// The private id of its session.
     pub pid: Option<String>,
     /// Whether the client was told its private id on this connection.
@@ -60,10 +58,15 @@ pub struct State {
     pub is_unsaved: bool,
     /// Until it has its private id and was told what it missed: the messages that came meanwhile.
     pub held: Option<Vec<Event>>,
-    /// What it was told as missed: the same may be on its way as news.
-    pub replayed: Offset,
     /// Held back and coalesced nudges.
     pub nudges: Nudges,
+}
+
+impl State {
+    /// Whether the socket was told this message of a room that it follows, or a newer one.
+    pub fn has_heard(&self, event: &Event) -> bool {
+        message_of(event).is_some_and(|(room, id)| self.following.iter().any(|f| f.room == room && id <= f.heard))
+    }
 }
 
 /// An event as it came in.
@@ -110,8 +113,12 @@ impl Conn {
 
     /// Sends a message event, with its offset to those who recover.
     pub fn send_message(&self, state: &mut State, frame: &Frame, event: &Event) -> Result<(), QueueFull> {
-        state.heard.advance(event);
-        let offset = self.recovers.then(|| state.heard.to_string());
+        if let Some((room, id)) = message_of(event)
+            && let Some(following) = state.following.iter_mut().find(|f| f.room == room)
+        {
+            following.heard = following.heard.max(id);
+        }
+        let offset = self.recovers.then(|| recovery::offset(&state.following));
         self.line.event(self.sid, frame.packet(offset.as_deref()))
     }
 

@@ -157,8 +157,8 @@ async fn dispatch(
 async fn follow(context: &Context, conn: &Arc<Conn>, rooms: &[Room]) -> Result<()> {
     let mut following = Vec::with_capacity(rooms.len());
     for room in rooms {
-        let since = if conn.recovers { context.chat.newest_in(*room).await? } else { 0 };
-        following.push(Following { room: *room, since });
+        let newest = if conn.recovers { context.chat.newest_in(*room).await? } else { 0 };
+        following.push(Following::new(*room, newest));
     }
     let holds = recovery::hold(conn);
     if context.hub.follow(conn, &following, true) {

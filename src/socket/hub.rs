@@ -17,7 +17,7 @@ use super::Io;
 use super::adapter::{Line, QueueFull};
 use super::conn::{Conn, State};
 use super::gate::Gate;
-use super::recovery::Following;
+use super::recovery::{Following, message_of};
 use crate::chat::{Audience, Event, Outbox, Room, SocketId};
 use crate::config::Settings;
 use crate::wire::outbound::{self, Frame};
@@ -234,9 +234,9 @@ impl Hub {
         if !still {
             return;
         }
-        let is_message = matches!(event, Event::Message(..) | Event::SupportMessage(..));
+        let is_message = message_of(event).is_some();
         // An answer to one socket is told in any case, news only to those who were not told it as missed.
-        if is_message && !matches!(audience, Audience::Socket(_)) && state.replayed.covers(event) {
+        if !matches!(audience, Audience::Socket(_)) && state.has_heard(event) {
             return;
         }
         let sent = match &mut state.held {
@@ -258,7 +258,7 @@ impl Hub {
     pub(super) fn release(&self, conn: &Arc<Conn>) {
         let mut state = conn.state();
         for event in state.held.take().unwrap_or_default() {
-            if state.replayed.covers(&event) {
+            if state.has_heard(&event) {
                 continue;
             }
             if self.send_now(conn, &mut state, &event).is_err() {

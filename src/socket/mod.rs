@@ -210,7 +210,6 @@ fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     {
         let mut state = conn.state();
         state.pid = Some(restored.pid.clone());
-        state.heard = restored.offset;
         state.held = conn.actor.is_some().then(Vec::new);
     }
     if conn.offer().is_err() {

@@ -2,7 +2,7 @@
 //! argument of each message, and both sent back by a client that was cut off. What a socket follows is stored under its `pid`, so that it
 //! outlives the process; what was missed is read from the tables, so that nothing needs to be kept in memory.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use entity::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
 
@@ -15,54 +15,35 @@ use crate::error::{Error, Result};
 use crate::store::Session;
 use crate::store::writer::Done;
 
-/// A room that a socket follows, and the newest message there when it joined: what came before is not missed.
+/// A room that a socket follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Following {
     /// Which room.
     pub room: Room,
-    /// The id of its newest message then.
+    /// The id of its newest message when the socket joined: what came before is not missed.
     pub since: i64,
+    /// The id of the newest message there that the socket was told; 0 for none. A room's messages are told in the order of their ids.
+    pub heard: i64,
 }
 
-/// How far a client has heard: the ids of the last message and the last support message, as `12.5`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offset {
-    message: i64,
-    support: i64,
-}
-
-impl Offset {
-    /// Takes note of an event that is told.
-    pub fn advance(&mut self, event: &Event) {
-        match event {
-            Event::Message(message, _) => self.message = self.message.max(message.id.0),
-            Event::SupportMessage(message, _) => self.support = self.support.max(message.id.0),
-            _ => {}
-        }
+impl Following {
+    /// A room that is joined now, when `newest` is the newest message there.
+    pub fn new(room: Room, newest: i64) -> Self {
+        Self { room, since: newest, heard: 0 }
     }
 
-    /// Whether an event is not newer.
-    pub fn covers(&self, event: &Event) -> bool {
-        match event {
-            Event::Message(message, _) => message.id.0 <= self.message,
-            Event::SupportMessage(message, _) => message.id.0 <= self.support,
-            _ => false,
-        }
+    /// What is newer than this was missed by a socket that is cut off now.
+    pub fn reached(&self) -> i64 {
+        self.since.max(self.heard)
     }
 }
 
-impl fmt::Display for Offset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.message, self.support)
-    }
-}
-
-impl FromStr for Offset {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (message, support) = text.split_once('.').ok_or(())?;
-        Ok(Self { message: message.parse().map_err(drop)?, support: support.parse().map_err(drop)? })
+/// The room and the id of a message that is told.
+pub fn message_of(event: &Event) -> Option<(Room, i64)> {
+    match event {
+        Event::Message { message, .. } => Some((Room::Conversation(message.conversation), message.id.0)),
+        Event::SupportMessage { message, .. } => Some((Room::Ticket(message.ticket), message.id.0)),
+        _ => None,
     }
 }
 
@@ -72,10 +53,8 @@ pub struct Restored {
     pub pid: String,
     /// As whom a guest counted, and counts again: it comes from where it was corroborated.
     pub guest_of: Option<UserId>,
-    /// What it followed and may follow still.
+    /// What it followed and may follow still, and how far it has heard there.
     pub following: Vec<Following>,
-    /// How far it has heard.
-    pub offset: Offset,
 }
 
 /// How long a client may take to read what it missed, and how long to wait while its queue is full.
@@ -90,32 +69,37 @@ fn guest_form(visitor: Visitor) -> String {
 
 const GUEST: &str = "guest@";
 
-fn store_form(following: &[Following]) -> String {
-    let one = |f: &Following| match f.room {
-        Room::Conversation(id) => format!("c{id}@{}", f.since),
-        Room::Ticket(id) => format!("t{id}@{}", f.since),
-    };
-    following.iter().map(one).collect::<Vec<_>>().join(",")
+/// The offset that goes with each message: the rooms, and how far they were heard if this message arrives.
+pub fn offset(following: &[Following]) -> String {
+    positions(following.iter().map(|f| (f.room, f.reached())))
 }
 
-fn parse_form(text: &str) -> Vec<Following> {
-    let one = |part: &str| {
-        let (room, since) = part.split_once('@')?;
+/// Rooms and ids of messages there, as `c7@12,t5@3`.
+fn positions(all: impl Iterator<Item = (Room, i64)>) -> String {
+    let one = |(room, message)| match room {
+        Room::Conversation(id) => format!("c{id}@{message}"),
+        Room::Ticket(id) => format!("t{id}@{message}"),
+    };
+    all.map(one).collect::<Vec<_>>().join(",")
+}
+
+/// Reads [`positions`]; what is nonsense is left out.
+fn parse_positions(text: &str) -> impl Iterator<Item = (Room, i64)> {
+    text.split(',').filter_map(|part| {
+        let (room, message) = part.split_once('@')?;
         let room = match room.split_at_checked(1)? {
             ("c", id) => Room::Conversation(ConversationId(id.parse().ok()?)),
             ("t", id) => Room::Ticket(TicketId(id.parse().ok()?)),
             _ => return None,
         };
-        Some(Following { room, since: since.parse().ok()? })
-    };
-    text.split(',').filter_map(one).collect()
+        Some((room, message.parse().ok()?))
+    })
 }
 
 /// Looks up what a client says it was, and verifies its rights anew. Fails only when that cannot be known now.
 pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&str>) -> Result<Option<Restored>> {
     let Some(session) = context.chat.find_session(pid).await? else { return Ok(None) };
-    let offset = offset.and_then(|text| text.parse().ok()).unwrap_or_default();
-    let mut restored = Restored { pid: session.pid, guest_of: None, following: Vec::new(), offset };
+    let mut restored = Restored { pid: session.pid, guest_of: None, following: Vec::new() };
     let Some(actor) = &conn.actor else {
         restored.guest_of = (session.follows == guest_form(conn.visitor)).then_some(session.user);
         return Ok(restored.guest_of.is_some().then_some(restored));
@@ -123,13 +107,14 @@ pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&
     if session.user != actor.id || session.follows.starts_with(GUEST) {
         return Ok(None);
     }
-    for following in parse_form(&session.follows) {
-        let allowed = match following.room {
+    let heard: HashMap<Room, i64> = parse_positions(offset.unwrap_or_default()).collect();
+    for (room, since) in parse_positions(&session.follows) {
+        let allowed = match room {
             Room::Conversation(id) => context.chat.require_participant(actor, id).await.map(drop),
             Room::Ticket(id) => context.chat.require_ticket(actor, id).await.map(drop),
         };
         match allowed {
-            Ok(()) => restored.following.push(following),
+            Ok(()) => restored.following.push(Following { room, since, heard: heard.get(&room).copied().unwrap_or_default() }),
             Err(Error::Forbidden(_) | Error::NotFound(_)) => {}
             Err(e) => return Err(e),
         }
@@ -159,7 +144,8 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
             return;
         }
         let Some(user) = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of) else { return };
-        let follows = if conn.actor.is_none() { guest_form(conn.visitor) } else { store_form(&state.following) };
+        let follows =
+            if conn.actor.is_none() { guest_form(conn.visitor) } else { positions(state.following.iter().map(|f| (f.room, f.since))) };
         let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
         state.is_unsaved = false;
         Session { pid, user, follows, used_at: clock::now() }
@@ -179,19 +165,17 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
 /// Tells a socket that came back what it missed, in order, then what came meanwhile, and that its lists are out of date when they are.
 pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     let Some(actor) = &conn.actor else { return };
-    let offset = restored.offset;
     let (mut conversations, mut tickets) = (Vec::new(), Vec::new());
     for following in &restored.following {
         match following.room {
-            Room::Conversation(id) => conversations.push((id, MessageId(following.since.max(offset.message)))),
-            Room::Ticket(id) => tickets.push((id, SupportMessageId(following.since.max(offset.support)))),
+            Room::Conversation(id) => conversations.push((id, MessageId(following.reached()))),
+            Room::Ticket(id) => tickets.push((id, SupportMessageId(following.reached()))),
         }
     }
     let missed = context.chat.missed(actor, &conversations, &tickets).await;
     // It must not hear what is new and never what it missed: it shall try again.
     let Ok((messages, support)) = missed else { return context.hub.cut(conn) };
-    let messages = messages.into_iter().map(|m| Event::Message(m, None));
-    let missed = messages.chain(support.into_iter().map(|m| Event::SupportMessage(m, None)));
+    let missed = messages.into_iter().map(Event::from).chain(support.into_iter().map(Event::from));
     let deadline = clock::instant() + PATIENCE;
     for event in missed {
         // There may be more than the queue holds.
@@ -201,10 +185,9 @@ pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        conn.state().replayed.advance(&event);
     }
     context.hub.release(conn);
-    let heard = conversations.iter().map(|(_, after)| *after).max().unwrap_or(MessageId(offset.message));
+    let heard = conversations.iter().map(|(_, after)| *after).max().unwrap_or(MessageId(0));
     if let Ok(Some(conversation)) = context.chat.news_since(actor, heard).await {
         let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
         context.hub.tell(Audience::Socket(conn.id), nudge);
@@ -216,20 +199,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_socket_follows_is_stored_and_read_back() {
-        let following = vec![
-            Following { room: Room::Conversation(ConversationId(7)), since: 12 },
-            Following { room: Room::Ticket(TicketId(5)), since: 0 },
+    fn how_far_rooms_were_heard_is_written_and_read_back() {
+        let following = [
+            Following { room: Room::Conversation(ConversationId(7)), since: 12, heard: 0 },
+            Following { room: Room::Ticket(TicketId(5)), since: 1, heard: 3 },
         ];
-        assert_eq!(parse_form(&store_form(&following)), following);
-        assert_eq!(parse_form("guest@127.0.0.1,00ff"), []);
-        assert_eq!(parse_form("c7,é@1,c@2,@"), []);
-    }
-
-    #[test]
-    fn an_offset_is_read_back_and_nonsense_is_none() {
-        assert_eq!("12.5".parse(), Ok(Offset { message: 12, support: 5 }));
-        assert!(["", "12", "a.b", "1.2.3"].iter().all(|text| text.parse::<Offset>().is_err()));
-        assert_eq!(Offset { message: 12, support: 5 }.to_string(), "12.5");
+        assert_eq!(offset(&following), "c7@12,t5@3");
+        let read: Vec<_> = parse_positions("c7@12,t5@3").collect();
+        assert_eq!(read, [(Room::Conversation(ConversationId(7)), 12), (Room::Ticket(TicketId(5)), 3)]);
+        for nonsense in ["", "guest@127.0.0.1,00ff", "c7,é@1,c@2,@,c1@x", "12.5"] {
+            assert_eq!(parse_positions(nonsense).count(), 0, "{nonsense}");
+        }
     }
 }

@@ -38,14 +38,17 @@ pub struct Store {
     read: Connections,
     write: Connections,
     schema: Schema,
+    /// Whether other nodes write here, too.
+    is_shared: bool,
 }
 
 impl Store {
     /// Opens the database, creating an SQLite file when there is none, and brings its schema up to date: additive only, one node at a time.
+    /// `is_shared` says that other nodes write to it, too.
     ///
     /// # Errors
     /// One sentence that says what to do.
-    pub async fn open(url: &str, pool: &Pool) -> Result<Self, String> {
+    pub async fn open(url: &str, pool: &Pool, is_shared: bool) -> Result<Self, String> {
         let url = driver_url(url);
         let cannot_migrate = |e: DbErr| format!("The database cannot be migrated: {}.", describe(&e));
         let one = connect::open_one(&url).await.map_err(|e| connect::cannot_open(&e))?;
@@ -53,7 +56,7 @@ impl Store {
         schema::migrate(&one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(|e| connect::cannot_open(&e))?;
-        Ok(Self { read, write, schema })
+        Ok(Self { read, write, schema, is_shared })
     }
 
     /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.

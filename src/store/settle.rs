@@ -22,7 +22,7 @@ impl Store {
 async fn find_any(tx: &DatabaseTransaction, outcomes: &[Outcome]) -> Result<bool, DbErr> {
     for outcome in outcomes {
         match outcome {
-            Outcome::Message(Stored { row, fresh: true }) => {
+            Outcome::Message(Stored { row, fresh: true, .. }) => {
                 conversation::Entity::find_by_id(row.conversation).lock_exclusive().one(tx).await?;
                 let found = message::Entity::find_by_id(row.id).one(tx).await?.map(Message::from);
                 // The reader may have been quick.
@@ -30,7 +30,7 @@ async fn find_any(tx: &DatabaseTransaction, outcomes: &[Outcome]) -> Result<bool
             }
             Outcome::Support(Ok(written)) => {
                 let ticket = support_ticket::Entity::find_by_id(written.ticket.id).lock_exclusive().one(tx).await?.map(Ticket::from);
-                if let Some(Stored { row, fresh: true }) = &written.message {
+                if let Some(Stored { row, fresh: true, .. }) = &written.message {
                     let found = support_message::Entity::find_by_id(row.id).one(tx).await?.map(SupportMessage::from);
                     return Ok(found.as_ref() == Some(row));
                 }

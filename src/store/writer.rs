@@ -10,6 +10,7 @@ use sea_orm::{ConnAcquireErr, DatabaseTransaction, DbErr};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::writes::How;
 use super::{Message, Session, Store, SupportMessage, Ticket, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
 use crate::clock::{self, Timestamp};
 use crate::error::{Error, Result};
@@ -103,6 +104,8 @@ pub struct Stored<T> {
     pub row: T,
     /// False for a repeated send.
     pub fresh: bool,
+    /// The id of the row before it in its conversation or ticket, or 0; known where other nodes write too.
+    pub after: Option<i64>,
 }
 
 /// What became of a ticket.
@@ -252,7 +255,8 @@ impl Store {
     async fn attempt(&self, jobs: &[Job], look: bool) -> Result<Vec<Outcome>, Failed> {
         let now = self.kept(clock::now());
         let tx = self.write.begin().await?;
-        let outcomes = self.write.within(perform(&tx, jobs, now, look)).await?;
+        let how = How { look, chain: self.is_shared };
+        let outcomes = self.write.within(perform(&tx, jobs, now, how)).await?;
         match self.write.within(tx.commit()).await {
             Ok(()) => Ok(outcomes),
             Err(e) if is_broken(&e) => Err(Failed::Unclear(outcomes)),
@@ -279,7 +283,7 @@ impl Store {
 }
 
 /// Does the jobs inside a transaction.
-async fn perform(tx: &DatabaseTransaction, jobs: &[Job], now: Timestamp, look: bool) -> Result<Vec<Outcome>, DbErr> {
+async fn perform(tx: &DatabaseTransaction, jobs: &[Job], now: Timestamp, how: How) -> Result<Vec<Outcome>, DbErr> {
     let mut outcomes = Vec::with_capacity(jobs.len());
     while let Some(job) = jobs.get(outcomes.len()) {
         match job {
@@ -287,9 +291,9 @@ async fn perform(tx: &DatabaseTransaction, jobs: &[Job], now: Timestamp, look: b
                 let rest = jobs.get(outcomes.len()..).unwrap_or_default();
                 let run: Vec<&NewMessage> =
                     rest.iter().map_while(|job| if let Job::Message(new, _) = job { Some(new) } else { None }).collect();
-                outcomes.extend(writes::insert_messages(tx, &run, now, look).await?.into_iter().map(Outcome::Message));
+                outcomes.extend(writes::insert_messages(tx, &run, now, how).await?.into_iter().map(Outcome::Message));
             }
-            Job::Support(write, _) => outcomes.push(Outcome::Support(writes::apply_support(tx, write, now).await?)),
+            Job::Support(write, _) => outcomes.push(Outcome::Support(writes::apply_support(tx, write, now, how.chain).await?)),
             Job::Read(mark, _) => outcomes.push(Outcome::Read(writes::apply_mark(tx, *mark, now).await?)),
             Job::Session(session, _) => {
                 writes::save_session(tx, session).await?;

@@ -19,15 +19,25 @@ use crate::error::{Error, Result};
 /// How many ids of a mark are told.
 const MARKED_IDS: usize = 1000;
 
-/// Stores messages, but for those that are stored already; `look` says whether to ask the table for those.
+/// How messages are written.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Whether to ask the table first for those that are stored already.
+    pub look: bool,
+    /// Whether to find out which message of its conversation each comes after: where other nodes write, too, that is how one that is missed
+    /// is noticed.
+    pub chain: bool,
+}
+
+/// Stores messages, but for those that are stored already.
 pub(super) async fn insert_messages(
     tx: &DatabaseTransaction,
     run: &[&NewMessage],
     now: Timestamp,
-    look: bool,
+    how: How,
 ) -> Result<Vec<Stored<Message>>, DbErr> {
     let mut known: HashMap<&SendKey, Message> = HashMap::new();
-    if look {
+    if how.look {
         let keys: HashMap<&str, &SendKey> = run.iter().filter_map(|new| new.key.as_ref()).map(|k| (k.0.as_str(), k)).collect();
         if !keys.is_empty() {
             let rows = message::Entity::find().filter(message::Column::SendKey.is_in(keys.keys().copied())).all(tx).await?;
@@ -55,9 +65,9 @@ pub(super) async fn insert_messages(
             }
         })
         .collect();
-    let ids = insert_rows(tx, &inserts, now).await?;
+    let rows = insert_rows(tx, &inserts, now, how.chain).await?;
     let row = |at: usize| -> Result<Message, DbErr> {
-        let (new, id) = inserts.get(at).zip(ids.get(at)).ok_or(DbErr::RecordNotInserted)?;
+        let (new, (id, _)) = inserts.get(at).zip(rows.get(at)).ok_or(DbErr::RecordNotInserted)?;
         Ok(Message {
             id: *id,
             conversation: new.conversation,
@@ -72,9 +82,9 @@ pub(super) async fn insert_messages(
     places
         .into_iter()
         .map(|place| match place {
-            Place::Inserted(at) => Ok(Stored { row: row(at)?, fresh: true }),
-            Place::Repeats(at) => Ok(Stored { row: row(at)?, fresh: false }),
-            Place::Known(key) => Ok(Stored { row: known.get(key).cloned().ok_or(DbErr::RecordNotInserted)?, fresh: false }),
+            Place::Inserted(at) => Ok(Stored { row: row(at)?, fresh: true, after: rows.get(at).and_then(|(_, after)| *after) }),
+            Place::Repeats(at) => Ok(Stored { row: row(at)?, fresh: false, after: None }),
+            Place::Known(key) => Ok(Stored { row: known.get(key).cloned().ok_or(DbErr::RecordNotInserted)?, fresh: false, after: None }),
         })
         .collect()
 }
@@ -86,8 +96,13 @@ enum Place<'a> {
     Known(&'a SendKey),
 }
 
-/// Inserts the rows in one statement and returns their ids in order.
-async fn insert_rows(tx: &DatabaseTransaction, inserts: &[&NewMessage], now: Timestamp) -> Result<Vec<MessageId>, DbErr> {
+/// Inserts the rows in one statement and returns their ids in order, each with that of the message before it when `chain` asks for it.
+async fn insert_rows(
+    tx: &DatabaseTransaction,
+    inserts: &[&NewMessage],
+    now: Timestamp,
+    chain: bool,
+) -> Result<Vec<(MessageId, Option<i64>)>, DbErr> {
     if inserts.is_empty() {
         return Ok(Vec::new());
     }
@@ -106,11 +121,22 @@ async fn insert_rows(tx: &DatabaseTransaction, inserts: &[&NewMessage], now: Tim
     // other. And so the ids of a conversation are given out in the order of their commits, on several nodes, too.
     conversation::Entity::update_many()
         .col_expr(conversation::Column::LastMessageAt, Expr::value(now))
-        .filter(conversation::Column::Id.is_in(touched))
+        .filter(conversation::Column::Id.is_in(touched.iter().copied()))
         .exec(tx)
         .await?;
+    let mut newest: HashMap<ConversationId, i64> = HashMap::new();
+    if chain {
+        let query =
+            message::Entity::find().select_only().column(message::Column::ConversationId).column_as(message::Column::Id.max(), "newest");
+        let query = query.filter(message::Column::ConversationId.is_in(touched)).group_by(message::Column::ConversationId);
+        newest.extend(query.into_tuple::<(ConversationId, i64)>().all(tx).await?);
+    }
     let ids = dialect::insert(tx, &sql, values, inserts.len()).await?;
-    Ok(ids.into_iter().map(MessageId).collect())
+    let chained = inserts.iter().zip(ids).map(|(new, id)| {
+        let after = chain.then(|| newest.insert(new.conversation, id).unwrap_or_default());
+        (MessageId(id), after)
+    });
+    Ok(chained.collect())
 }
 
 /// Marks what the reader received and has not read.
@@ -143,7 +169,12 @@ pub(super) async fn apply_mark(tx: &DatabaseTransaction, mark: Mark, now: Timest
 }
 
 /// Changes a ticket, stores a message in it, or both; the inner refusal leaves everything as it was.
-pub(super) async fn apply_support(tx: &DatabaseTransaction, write: &SupportWrite, now: Timestamp) -> Result<Result<SupportWritten>, DbErr> {
+pub(super) async fn apply_support(
+    tx: &DatabaseTransaction,
+    write: &SupportWrite,
+    now: Timestamp,
+    chain: bool,
+) -> Result<Result<SupportWritten>, DbErr> {
     let Some(row) = support_ticket::Entity::find_by_id(write.ticket).lock_exclusive().one(tx).await? else {
         return Ok(Err(Error::NotFound("Ticket not found")));
     };
@@ -151,7 +182,7 @@ pub(super) async fn apply_support(tx: &DatabaseTransaction, write: &SupportWrite
     if let Some((_, Some(key))) = &write.message
         && let Some(row) = support_message::Entity::find().filter(support_message::Column::SendKey.eq(key.0.as_str())).one(tx).await?
     {
-        let message = Some(Stored { row: SupportMessage::from(row), fresh: false });
+        let message = Some(Stored { row: SupportMessage::from(row), fresh: false, after: None });
         return Ok(Ok(SupportWritten { ticket, changed: false, message }));
     }
     let mut status = Status::parse(&ticket.status);
@@ -175,6 +206,13 @@ pub(super) async fn apply_support(tx: &DatabaseTransaction, write: &SupportWrite
         (ticket.status, ticket.priority, ticket.updated_at) = (status, priority, now);
     }
     let Some((text, key)) = &write.message else { return Ok(Ok(SupportWritten { ticket, changed, message: None })) };
+    let after = if chain {
+        let newest = support_message::Entity::find().filter(support_message::Column::TicketId.eq(write.ticket));
+        let newest = newest.order_by_desc(support_message::Column::Id).one(tx).await?;
+        Some(newest.map_or(0, |row| row.id.0))
+    } else {
+        None
+    };
     let new = support_message::ActiveModel {
         ticket_id: Set(write.ticket),
         sender_id: Set(write.sender),
@@ -187,7 +225,7 @@ pub(super) async fn apply_support(tx: &DatabaseTransaction, write: &SupportWrite
     let id: SupportMessageId = support_message::Entity::insert(new).exec(tx).await?.last_insert_id;
     let row =
         SupportMessage { id, ticket: write.ticket, sender: write.sender, text: text.clone(), is_admin: write.is_admin, created_at: now };
-    Ok(Ok(SupportWritten { ticket, changed, message: Some(Stored { row, fresh: true }) }))
+    Ok(Ok(SupportWritten { ticket, changed, message: Some(Stored { row, fresh: true, after }) }))
 }
 
 /// Saves a session in the place of its former self.

@@ -38,8 +38,8 @@ fn to_json(payload: &impl Serialize) -> String {
 /// The frames of an event, in the order in which they are sent.
 pub fn frames(event: &Event) -> Vec<Frame> {
     match event {
-        Event::Message(message, temp_id) => vec![Frame::new("message-received", &MessageJson::new(message, temp_id.as_ref()))],
-        Event::SupportMessage(message, temp_id) => {
+        Event::Message { message, temp_id, .. } => vec![Frame::new("message-received", &MessageJson::new(message, temp_id.as_ref()))],
+        Event::SupportMessage { message, temp_id, .. } => {
             vec![Frame::new("support-message-received", &SupportMessageJson::new(message, temp_id.as_ref()))]
         }
         Event::ConversationUpdated { conversation, .. } => {
@@ -175,7 +175,7 @@ mod tests {
             created_at: Timestamp::default(),
         };
         let temp_id = TempId { echo: "\"temp-1\"".into(), nonce: None };
-        let told = frames(&Event::Message(message, Some(temp_id)));
+        let told = frames(&Event::Message { message, temp_id: Some(temp_id), after: None });
         assert_eq!(
             value(&told[0]),
             json!(["message-received", {
