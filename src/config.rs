@@ -28,6 +28,7 @@ pub struct Settings {
     pub database: Pool,
     pub legacy_upstream: Option<String>,
     pub redis_url: Option<String>,
+    pub redis_channel: String,
     pub accounts: bool,
     pub guests: Guests,
     pub log: String,
@@ -268,8 +269,12 @@ impl Settings {
         {
             return wrong("legacy_upstream", upstream, "it must be of the form http://host:port");
         }
-        if self.redis_url.is_some() {
-            return wrong("redis_url", "…", "this version runs as a single node; leave REDIS_URL unset");
+        if self.redis_url.is_some() && self.database_url.starts_with("sqlite:") {
+            return wrong(
+                "redis_url",
+                "…",
+                "several nodes cannot share an SQLite file: set DATABASE_URL to a MySQL, MariaDB or PostgreSQL server, or leave REDIS_URL unset",
+            );
         }
         let sizes = [
             ("limits.inbound_queue", self.limits.inbound_queue),

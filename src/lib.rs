@@ -4,6 +4,7 @@ pub mod app;
 pub mod auth;
 pub mod chat;
 pub mod clock;
+mod cluster;
 pub mod config;
 pub mod error;
 pub mod limits;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command line answers on standard output")]
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tidings::{app, auth::Tokens, config::LogFormat, config::Settings, store::Store};
@@ -116,9 +116,11 @@ fn start_log(settings: &Settings) -> Result<(), String> {
 async fn serve(settings: Settings) -> Result<(), String> {
     let database = settings.sqlite_file().map_or_else(|| "the configured server".to_owned(), |file| file.display().to_string());
     let server = app::Server::start(settings).await?;
-    println!("tidings listens on http://{}", server.address);
-    println!("database: {database}");
-    println!("try: curl http://{}/readyz, and `tidings demo` for users and commands to play with", reachable(server.address));
+    let (address, curl) = (server.address, reachable(server.address));
+    say(&format!(
+        "tidings listens on http://{address}\ndatabase: {database}\n\
+         try: curl http://{curl}/readyz, and `tidings demo` for users and commands to play with"
+    ));
     until_told_to_stop().await;
     tracing::info!("stopping");
     tokio::select! {
@@ -126,6 +128,11 @@ async fn serve(settings: Settings) -> Result<(), String> {
         () = until_told_to_stop() => {}
     }
     Ok(())
+}
+
+/// Prints lines, if anybody reads them: a server goes on when nobody does.
+fn say(lines: &str) {
+    writeln!(std::io::stdout(), "{lines}").ok();
 }
 
 fn reachable(address: std::net::SocketAddr) -> String {

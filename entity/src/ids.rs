@@ -1,12 +1,12 @@
 //! One type per kind of id, so that a user can never be taken for a conversation. No bare integer stands for an id elsewhere.
 
 use sea_orm::DeriveValueType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveValueType)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, DeriveValueType)]
         #[serde(transparent)]
         pub struct $name(pub i64);
 

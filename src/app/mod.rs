@@ -20,13 +20,14 @@ use tower_http::{
 pub use connection::{Link, Peer};
 
 use crate::auth::random_hex;
-use crate::chat::Chat;
+use crate::chat::{Chat, Outbox};
+use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::origin::{Origins, Proxies};
 use crate::proxy;
 use crate::rest;
-use crate::socket::{self, Context, Gate, Hub};
+use crate::socket::{self, Chores, Context, Gate, Hub};
 use crate::store::{Store, secret_file};
 
 /// A running server.
@@ -35,6 +36,7 @@ pub struct Server {
     pub address: SocketAddr,
     chat: Arc<Chat>,
     store: Arc<Store>,
+    cluster: Option<Arc<Cluster>>,
     listening: tokio::task::JoinHandle<()>,
     stop: tokio::sync::watch::Sender<bool>,
 }
@@ -56,15 +58,26 @@ impl Server {
 
         let origins = Arc::new(Origins::parse(settings.origins.iter().map(String::as_str))?);
         let proxies = Arc::new(Proxies::parse(settings.trusted_proxies.iter().map(String::as_str))?);
-        let (hub, cut) = Hub::new(&settings, Gate::new(origins.clone()));
-        let chat = Chat::new(store.clone(), hub.clone(), &secret, &settings);
+        let (hub, chores) = Hub::new(&settings, Gate::new(origins.clone()));
+        let (outbox, cluster): (Arc<dyn Outbox>, _) = match &settings.redis_url {
+            None => (hub.clone(), None),
+            Some(url) => {
+                let cluster = Cluster::new(url, &settings.redis_channel, hub.clone())?;
+                (cluster.clone(), Some(cluster))
+            }
+        };
+        let chat = Chat::new(store.clone(), outbox.clone(), &secret, &settings);
         tokio::spawn(chat.clone().housekeeping());
-        let context = Context { chat: chat.clone(), hub, settings: Arc::new(settings), proxies };
-        let app = router(&context, origins, cut);
+        let linked = cluster.as_ref().map(|cluster| cluster.linked());
+        let context = Context { chat: chat.clone(), hub, outbox, linked, settings: Arc::new(settings), proxies };
+        if let Some(cluster) = &cluster {
+            cluster.start(context.clone()).await;
+        }
+        let app = router(&context, origins, chores);
 
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let listening = tokio::spawn(connection::serve(listener, app, stopped));
-        Ok(Self { address, chat, store, listening, stop })
+        Ok(Self { address, chat, store, cluster, listening, stop })
     }
 
     /// The rules, for those who act without a transport.
@@ -77,11 +90,14 @@ impl Server {
         self.stop.send(true).ok();
         tokio::time::timeout(PATIENCE, self.chat.flush()).await.ok();
         tokio::time::timeout(PATIENCE, self.listening).await.ok();
+        if let Some(cluster) = self.cluster {
+            tokio::time::timeout(PATIENCE, cluster.leave()).await.ok();
+        }
         tokio::time::timeout(PATIENCE, self.store.close()).await.ok();
     }
 }
 
-fn router(context: &Context, origins: Arc<Origins>, cut: tokio::sync::mpsc::UnboundedReceiver<Arc<crate::socket::Conn>>) -> Router {
+fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
     let settings = &context.settings;
     let elsewhere = match &settings.legacy_upstream {
         Some(upstream) => proxy::routes(context.clone(), upstream),
@@ -91,7 +107,7 @@ fn router(context: &Context, origins: Arc<Origins>, cut: tokio::sync::mpsc::Unbo
     let api = rest::routes(context.clone(), settings.accounts, settings.limits.body_bytes)
         .merge(elsewhere)
         .layer(CatchPanicLayer::custom(panicked));
-    api.merge(socket::routes(context.clone(), cut)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
+    api.merge(socket::routes(context.clone(), chores)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
         SetResponseHeaderLayer::overriding(
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("cross-origin"),

@@ -68,7 +68,7 @@ impl Chat {
         let nudge = |delay| Event::ConversationUpdated { conversation, delay };
         self.outbox.tell(Audience::Users(vec![actor.id]), nudge(AFTER_ANSWER));
         if is_new {
-            self.become_contacts((actor.id, &actor.name), (other, &user.username.into()));
+            self.become_contacts([(actor.id, actor.name.clone()), (other, user.username.into())]);
             self.outbox.tell(Audience::Users(vec![other]), nudge(Duration::ZERO));
         }
         Ok((row, is_new))

@@ -9,14 +9,15 @@ use std::{
 };
 
 use entity::UserId;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Chat, SocketId};
+use super::{Chat, Fact, SocketId};
 use crate::clock;
 use crate::error::Result;
 
 /// Where a request or a socket comes from, as far as corroboration goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visitor {
     /// The client's address.
     pub address: IpAddr,
@@ -50,6 +51,8 @@ struct Seen {
     last: Instant,
     /// The living ones.
     sockets: Vec<SocketId>,
+    /// When the other nodes were let know; never for whom one of them has seen.
+    shared: Option<Instant>,
 }
 
 /// A claim that nobody has vouched for yet.
@@ -57,6 +60,12 @@ struct Claim {
     socket: SocketId,
     user: UserId,
     visitor: Visitor,
+}
+
+impl Address {
+    fn find(&mut self, user: UserId, visitor: Visitor) -> Option<&mut Seen> {
+        self.seen.iter_mut().find(|s| s.user == user && s.visitor == visitor)
+    }
 }
 
 impl Guests {
@@ -79,7 +88,7 @@ impl Guests {
     /// Notes a user seen with a token, and returns the sockets whose claims that corroborates.
     fn vouch(&self, user: UserId, visitor: Visitor, socket: Option<SocketId>) -> Vec<SocketId> {
         self.at(visitor.address, |entry| {
-            match entry.seen.iter_mut().find(|s| s.user == user && s.visitor == visitor) {
+            match entry.find(user, visitor) {
                 Some(seen) => {
                     seen.last = clock::instant();
                     seen.sockets.extend(socket);
@@ -90,11 +99,40 @@ impl Guests {
                     {
                         entry.seen.swap_remove(oldest);
                     }
-                    entry.seen.push(Seen { user, visitor, last: clock::instant(), sockets: socket.into_iter().collect() });
+                    let sockets = socket.into_iter().collect();
+                    entry.seen.push(Seen { user, visitor, last: clock::instant(), sockets, shared: None });
                 }
             }
             entry.claims.extract_if(.., |c| c.user == user && visitor.vouches_for(&c.visitor)).map(|c| c.socket).collect()
         })
+    }
+
+    /// Whether the other nodes are to be let know of a user who was just seen: not each time, but before they forget.
+    fn is_news(&self, user: UserId, visitor: Visitor) -> bool {
+        let fresh = self.window / 2;
+        self.at(visitor.address, |entry| {
+            let Some(seen) = entry.find(user, visitor) else { return false };
+            let is_news = seen.shared.is_none_or(|at| at.elapsed() >= fresh);
+            if is_news {
+                seen.shared = Some(clock::instant());
+            }
+            is_news
+        })
+    }
+
+    /// Everybody who was seen here lately, with `overdue` those only of whom the others were last let know some time ago.
+    fn seen(&self, overdue: bool) -> Vec<(UserId, Visitor)> {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Vec::new();
+        for seen in addresses.values_mut().flat_map(|entry| &mut entry.seen) {
+            // A living socket vouches all the time.
+            let is_due = |at: Instant| !overdue || !seen.sockets.is_empty() && at.elapsed() >= self.window / 2;
+            if seen.shared.is_some_and(is_due) {
+                seen.shared = Some(clock::instant());
+                all.push((seen.user, seen.visitor));
+            }
+        }
+        all
     }
 
     /// Whether somebody vouches for the claim already; if not it waits, unless too many of its address do.
@@ -123,12 +161,32 @@ impl Guests {
 impl Chat {
     /// A user made an authenticated request. Returns the guest sockets that now count as the user's.
     pub fn vouch_by_request(&self, user: UserId, visitor: Visitor) -> Vec<SocketId> {
-        self.guests.vouch(user, visitor, None)
+        self.vouch(user, visitor, None)
     }
 
     /// A user holds an authenticated socket from now on, until [`stop_vouching`](Self::stop_vouching).
     pub fn vouch_by_socket(&self, user: UserId, visitor: Visitor, socket: SocketId) -> Vec<SocketId> {
-        self.guests.vouch(user, visitor, Some(socket))
+        self.vouch(user, visitor, Some(socket))
+    }
+
+    fn vouch(&self, user: UserId, visitor: Visitor, socket: Option<SocketId>) -> Vec<SocketId> {
+        let corroborated = self.guests.vouch(user, visitor, socket);
+        if self.guests.is_news(user, visitor) {
+            self.outbox.share(Fact::Seen { user, visitor });
+        }
+        corroborated
+    }
+
+    /// Another node has seen a user. Returns the guest sockets here that now count as the user's.
+    pub fn vouch_by_node(&self, user: UserId, visitor: Visitor) -> Vec<SocketId> {
+        self.guests.vouch(user, visitor, None)
+    }
+
+    /// Lets the other nodes know who was seen here: everybody, or with `overdue` those only whom they may be about to forget.
+    pub(super) fn share_seen(&self, overdue: bool) {
+        for (user, visitor) in self.guests.seen(overdue) {
+            self.outbox.share(Fact::Seen { user, visitor });
+        }
     }
 
     /// An authenticated socket is gone; its user vouches for a while yet.

@@ -38,7 +38,7 @@ impl Chat {
                 Ok(Stored { row, fresh: false, .. }) => {
                     if let Some(from) = from {
                         let event = Event::Message { message: row.clone(), temp_id, after: None };
-                        chat.outbox.tell(Audience::Socket(from), event);
+                        chat.outbox.tell_here(Audience::Socket(from), event);
                     }
                 }
                 Err(Error::NotFound(_)) => drop(chat.members.remove(&place.conversation)),

@@ -1,8 +1,10 @@
 //! What a client missed while it was cut off.
 
+use std::time::Duration;
+
 use entity::{ConversationId, MessageId, SupportMessageId, TicketId};
 
-use super::{Chat, Room};
+use super::{Audience, Chat, Event, Room};
 use crate::auth::Actor;
 use crate::error::{Error, Result};
 use crate::store::{Message, SupportMessage};
@@ -33,6 +35,34 @@ impl Chat {
             }
         }
         Ok((self.store.messages_since(&open).await?, self.store.support_messages_since(&visible).await?))
+    }
+
+    /// The messages of rooms, each newer than its own bound, in the order of their ids: for their followers, whose rights are known.
+    pub async fn since(&self, rooms: &[(Room, i64)]) -> Result<Vec<Event>> {
+        let (mut conversations, mut tickets) = (Vec::new(), Vec::new());
+        for (room, after) in rooms {
+            match room {
+                Room::Conversation(id) => conversations.push((*id, MessageId(*after))),
+                Room::Ticket(id) => tickets.push((*id, SupportMessageId(*after))),
+            }
+        }
+        let messages = self.store.messages_since(&conversations).await?.into_iter().map(Event::from);
+        let support = self.store.support_messages_since(&tickets).await?.into_iter().map(Event::from);
+        Ok(messages.chain(support).collect())
+    }
+
+    /// The id of the newest message of all: what is told later is newer.
+    pub async fn newest(&self) -> Result<MessageId> {
+        self.store.newest_of_all().await
+    }
+
+    /// Tells both users of each conversation with messages newer than `heard`, as far as they are here, that their lists are out of date.
+    pub async fn nudge_since(&self, heard: MessageId) -> Result<()> {
+        for (conversation, users) in self.store.conversations_since(heard).await? {
+            let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
+            self.outbox.tell_here(Audience::Users(users.into()), nudge);
+        }
+        Ok(())
     }
 
     /// The id of the newest message of a room: what a socket that joins now has not missed.

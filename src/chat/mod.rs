@@ -6,6 +6,7 @@ mod conversations;
 mod guests;
 mod messages;
 mod missed;
+mod nodes;
 mod outbox;
 mod presence;
 mod text;
@@ -23,7 +24,7 @@ pub use accounts::{LoginKind, NewAccount};
 pub use conversations::{InboxQuery, Participant};
 pub use guests::Visitor;
 pub use messages::Message;
-pub use outbox::{Audience, Event, Outbox, Room, SocketId, TicketNews};
+pub use outbox::{Audience, Event, Fact, NodeId, Outbox, Room, SocketId, TicketNews};
 pub use text::{MessageText, Outgoing, TempId};
 pub use tickets::{TicketAccess, TicketChange};
 
@@ -145,6 +146,7 @@ impl Chat {
             if n % 60 == 0 {
                 self.limits.forget_idle();
                 self.guests.forget_idle();
+                self.share_seen(true);
                 if let Some(oldest) = clock::now().checked_sub_signed(self.session_life()) {
                     self.store.forget_sessions(oldest).await.ok();
                 }

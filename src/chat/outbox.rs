@@ -1,19 +1,24 @@
-//! What is told to whom. The chat decides; whoever implements [`Outbox`] carries it there.
+//! What is told to whom, and what the nodes of a server let each other know. The chat decides; whoever implements [`Outbox`] carries it there.
 
 use std::{sync::Arc, time::Duration};
 
 use entity::{ConversationId, MessageId, TicketId, UserId};
+use serde::{Deserialize, Serialize};
 
-use super::TempId;
+use super::{TempId, Visitor};
 use crate::clock::Timestamp;
 use crate::store::{Message, SupportMessage, Ticket};
 
 /// A connected socket of this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SocketId(pub u64);
 
+/// Another process of this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
 /// What sockets follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Room {
     /// A conversation.
     Conversation(ConversationId),
@@ -22,7 +27,7 @@ pub enum Room {
 }
 
 /// To whom something is told; each socket once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Audience {
     /// One socket.
     Socket(SocketId),
@@ -46,7 +51,7 @@ pub enum Audience {
 }
 
 /// What is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A direct message is stored.
     Message {
@@ -123,7 +128,7 @@ impl From<SupportMessage> for Event {
 }
 
 /// Whether a ticket is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TicketNews {
     /// It was just created.
     Created,
@@ -131,8 +136,59 @@ pub enum TicketNews {
     Changed,
 }
 
+/// What a node lets the others know, for their own decisions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// A user has sockets here from now on.
+    Online {
+        /// Who.
+        user: UserId,
+        /// The user's name.
+        name: Arc<str>,
+        /// With whom the user shares a conversation.
+        contacts: Vec<UserId>,
+    },
+    /// A user has no socket here any more.
+    Offline {
+        /// Who.
+        user: UserId,
+        /// The user's name.
+        name: Arc<str>,
+        /// When the last socket went.
+        last_seen: Timestamp,
+        /// With whom the user shares a conversation.
+        contacts: Vec<UserId>,
+    },
+    /// These are all users who have sockets here, for a node that may have missed some of the above.
+    Roster(Vec<(UserId, Arc<str>)>),
+    /// Two users share a conversation from now on.
+    Contacts([(UserId, Arc<str>); 2]),
+    /// A user was seen with a token.
+    Seen {
+        /// Who.
+        user: UserId,
+        /// From where.
+        visitor: Visitor,
+    },
+    /// A client came back here: a socket that it left behind elsewhere is void.
+    Resumed {
+        /// Who.
+        user: UserId,
+        /// The private id of its session.
+        pid: String,
+    },
+    /// A user is not to have any socket.
+    Expelled(UserId),
+}
+
 /// Carries news to sockets. Must not block: it is called from the writer's task, in the order in which things were stored.
 pub trait Outbox: Send + Sync + 'static {
-    /// Tells `event` to each socket of `audience`.
+    /// Tells `event` to each socket of `audience`, on every node.
     fn tell(&self, audience: Audience, event: Event);
+
+    /// Tells `event` to the sockets of `audience` that are here: each node tells its own.
+    fn tell_here(&self, audience: Audience, event: Event);
+
+    /// Lets the other nodes know.
+    fn share(&self, fact: Fact);
 }

@@ -1,5 +1,5 @@
 //! Who is online, and who is told of it: the contacts, that is those with whom one shares a conversation. One coming or going costs
-//! O(contacts), never O(users).
+//! O(contacts), never O(users). Each node tells its own sockets; what it knows of the others is in `nodes`.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -8,54 +8,84 @@ use std::{
 
 use entity::UserId;
 
-use super::{Audience, Chat, Event, SocketId};
+use super::{Audience, Chat, Event, Fact, NodeId, SocketId};
 use crate::clock::{self, Timestamp};
 
-/// The users who are online on this node.
+/// The users who are online.
 #[derive(Default)]
-pub(super) struct Presence(Mutex<HashMap<UserId, Online>>);
+pub(super) struct Presence(Mutex<Users>);
 
-struct Online {
-    name: Arc<str>,
+#[derive(Default)]
+pub(super) struct Users {
+    pub(super) here: HashMap<UserId, Online>,
+    pub(super) elsewhere: HashMap<UserId, Elsewhere>,
+}
+
+/// A user with sockets on this node.
+pub(super) struct Online {
+    pub(super) name: Arc<str>,
     sockets: HashSet<SocketId>,
-    contacts: BTreeSet<UserId>,
+    pub(super) contacts: BTreeSet<UserId>,
     /// Whether all contacts are known; else they are read as soon as the database answers.
     is_complete: bool,
     /// Counts the times that the last socket went, so that a grace period knows whether it is still the newest.
     departures: u64,
 }
 
+/// A user with sockets on other nodes.
+pub(super) struct Elsewhere {
+    pub(super) name: Arc<str>,
+    pub(super) nodes: Vec<NodeId>,
+}
+
+/// Who came or went, under which name, and when somebody who went was last seen.
+pub(super) type Change = (UserId, Arc<str>, Option<Timestamp>);
+
 impl Presence {
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Online>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Users> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn online_contacts(users: &HashMap<UserId, Online>, user: UserId) -> Vec<UserId> {
-    users.get(&user).map_or_else(Vec::new, |u| u.contacts.iter().copied().filter(|c| users.contains_key(c)).collect())
+impl Users {
+    pub(super) fn is_online(&self, user: UserId) -> bool {
+        self.here.contains_key(&user) || self.elsewhere.contains_key(&user)
+    }
+
+    /// The contacts of a user of this node who are online.
+    fn online_contacts(&self, user: UserId) -> Vec<UserId> {
+        self.here.get(&user).map_or_else(Vec::new, |u| u.contacts.iter().copied().filter(|c| self.is_online(*c)).collect())
+    }
 }
 
 impl Chat {
-    /// How many users are online.
+    /// How many users are online on this node.
     pub fn count_online(&self) -> usize {
-        self.presence.lock().len()
+        self.presence.lock().here.len()
     }
 
     /// A socket of a user is there. Told: it, which contacts are online; they, when the user was offline before.
     pub async fn arrive(&self, user: UserId, name: &Arc<str>, socket: SocketId) {
-        let came_online = {
+        let (is_first, was_online) = {
             let mut users = self.presence.lock();
-            let known = users.contains_key(&user);
+            let known = (!users.here.contains_key(&user), users.is_online(user));
             let fresh =
                 || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), is_complete: false, departures: 0 };
-            users.entry(user).or_insert_with(fresh).sockets.insert(socket);
-            !known
+            users.here.entry(user).or_insert_with(fresh).sockets.insert(socket);
+            known
         };
         // The entry exists before the contacts are read: a conversation that is opened meanwhile adds to it.
         self.read_contacts(user).await;
+        if is_first {
+            let users = self.presence.lock();
+            if let Some(entry) = users.here.get(&user) {
+                let contacts = entry.contacts.iter().copied().collect();
+                self.outbox.share(Fact::Online { user, name: name.clone(), contacts });
+            }
+        }
         self.tell_online_contacts(user, socket);
-        if came_online {
-            self.tell_contacts(user, name, None);
+        if !was_online {
+            self.tell_contacts(user, name);
         }
     }
 
@@ -64,9 +94,9 @@ impl Chat {
         let read = self.store.contacts(user).await;
         let is_complete = read.is_ok();
         let mut users = self.presence.lock();
-        let known = || users.iter().filter(|(_, other)| other.contacts.contains(&user)).map(|(id, _)| *id).collect();
+        let known = || users.here.iter().filter(|(_, other)| other.contacts.contains(&user)).map(|(id, _)| *id).collect();
         let contacts = read.unwrap_or_else(|_| known());
-        if let Some(entry) = users.get_mut(&user) {
+        if let Some(entry) = users.here.get_mut(&user) {
             entry.contacts.extend(contacts);
             entry.is_complete = is_complete;
         }
@@ -76,21 +106,21 @@ impl Chat {
     /// Reads the contacts that could not be read when their users came, and tells both sides what they have not heard.
     pub(super) async fn learn_contacts(&self) {
         let pending = |(user, entry): (&UserId, &Online)| (!entry.is_complete).then(|| (*user, entry.name.clone()));
-        let unknown: Vec<_> = self.presence.lock().iter().filter_map(pending).collect();
+        let unknown: Vec<_> = self.presence.lock().here.iter().filter_map(pending).collect();
         for (user, name) in unknown {
             if !self.read_contacts(user).await {
                 return;
             }
-            let online = online_contacts(&self.presence.lock(), user);
-            self.outbox.tell(Audience::Users(vec![user]), Event::OnlineUsers(online));
-            self.tell_contacts(user, &name, None);
+            let online = self.presence.lock().online_contacts(user);
+            self.outbox.tell_here(Audience::Users(vec![user]), Event::OnlineUsers(online));
+            self.tell_contacts(user, &name);
         }
     }
 
     /// Tells a socket which contacts of its user are online.
     pub fn tell_online_contacts(&self, user: UserId, socket: SocketId) {
-        let online = online_contacts(&self.presence.lock(), user);
-        self.outbox.tell(Audience::Socket(socket), Event::OnlineUsers(online));
+        let online = self.presence.lock().online_contacts(user);
+        self.outbox.tell_here(Audience::Socket(socket), Event::OnlineUsers(online));
     }
 
     /// A socket of a user is gone. When it was the last one, and none comes within the grace time, the contacts are told.
@@ -98,7 +128,7 @@ impl Chat {
         self.stop_typing_of(socket);
         let departure = {
             let mut users = self.presence.lock();
-            let Some(entry) = users.get_mut(&user) else { return };
+            let Some(entry) = users.here.get_mut(&user) else { return };
             if !entry.sockets.remove(&socket) || !entry.sockets.is_empty() {
                 return;
             }
@@ -113,48 +143,70 @@ impl Chat {
     }
 
     fn go_offline(&self, user: UserId, departure: u64, last_seen: Timestamp) {
-        let (entry, others) = {
+        let (entry, is_online) = {
             let mut users = self.presence.lock();
-            if !users.get(&user).is_some_and(|u| u.sockets.is_empty() && u.departures == departure) {
+            if !users.here.get(&user).is_some_and(|u| u.sockets.is_empty() && u.departures == departure) {
                 return;
             }
-            let others = online_contacts(&users, user);
-            let Some(entry) = users.remove(&user) else { return };
-            (entry, others)
+            let Some(entry) = users.here.remove(&user) else { return };
+            let contacts = entry.contacts.iter().copied().collect();
+            self.outbox.share(Fact::Offline { user, name: entry.name.clone(), last_seen, contacts });
+            (entry, users.is_online(user))
         };
-        self.tell_of(user, entry.name, Some(last_seen), others);
+        if !is_online {
+            self.tell_change(&(user, entry.name, Some(last_seen)), entry.contacts);
+        }
     }
 
-    fn tell_contacts(&self, user: UserId, name: &Arc<str>, last_seen: Option<Timestamp>) {
-        let others = online_contacts(&self.presence.lock(), user);
-        self.tell_of(user, name.clone(), last_seen, others);
+    /// A user is online: tells the contacts here.
+    fn tell_contacts(&self, user: UserId, name: &Arc<str>) {
+        let contacts = self.presence.lock().here.get(&user).map(|entry| entry.contacts.clone()).unwrap_or_default();
+        self.tell_change(&(user, name.clone(), None), contacts);
     }
 
-    fn tell_of(&self, user: UserId, name: Arc<str>, last_seen: Option<Timestamp>, others: Vec<UserId>) {
-        if others.is_empty() {
-            return;
+    /// Somebody came or went: tells those of `contacts` who are here.
+    pub(super) fn tell_change(&self, change: &Change, contacts: impl IntoIterator<Item = UserId>) {
+        for other in contacts {
+            self.tell_changes(other, std::iter::once(change));
         }
-        for other in &others {
-            let online = online_contacts(&self.presence.lock(), *other);
-            self.outbox.tell(Audience::Users(vec![*other]), Event::OnlineUsers(online));
+    }
+
+    /// Tells a user who is here which contacts came and went, and who is online now.
+    pub(super) fn tell_changes<'a>(&self, user: UserId, changes: impl Iterator<Item = &'a Change>) {
+        let online = {
+            let users = self.presence.lock();
+            if !users.here.contains_key(&user) {
+                return;
+            }
+            users.online_contacts(user)
+        };
+        self.outbox.tell_here(Audience::Users(vec![user]), Event::OnlineUsers(online));
+        for (contact, name, last_seen) in changes {
+            let event = Event::Presence { user: *contact, name: name.clone(), last_seen: *last_seen };
+            self.outbox.tell_here(Audience::Users(vec![user]), event);
         }
-        self.outbox.tell(Audience::Users(others), Event::Presence { user, name, last_seen });
     }
 
     /// Two users share a conversation from now on: each who is online hears whether the other is.
-    pub(super) fn become_contacts(&self, a: (UserId, &Arc<str>), b: (UserId, &Arc<str>)) {
+    pub(super) fn become_contacts(&self, pair: [(UserId, Arc<str>); 2]) {
+        self.outbox.share(Fact::Contacts(pair.clone()));
+        self.note_contacts(pair);
+    }
+
+    /// The same for those who are here.
+    pub(super) fn note_contacts(&self, [a, b]: [(UserId, Arc<str>); 2]) {
         let both_online = {
             let mut users = self.presence.lock();
             for (one, other) in [(a.0, b.0), (b.0, a.0)] {
-                if let Some(entry) = users.get_mut(&one) {
+                if let Some(entry) = users.here.get_mut(&one) {
                     entry.contacts.insert(other);
                 }
             }
-            users.contains_key(&a.0) && users.contains_key(&b.0)
+            users.is_online(a.0) && users.is_online(b.0)
         };
         if both_online {
-            self.tell_of(a.0, a.1.clone(), None, vec![b.0]);
-            self.tell_of(b.0, b.1.clone(), None, vec![a.0]);
+            self.tell_change(&(a.0, a.1, None), [b.0]);
+            self.tell_change(&(b.0, b.1, None), [a.0]);
         }
     }
 }

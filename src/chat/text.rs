@@ -1,5 +1,7 @@
 //! Texts that are checked by construction, and the mark by which a client recognises its own send.
 
+use serde::{Deserialize, Serialize};
+
 use super::SocketId;
 use crate::error::{Error, Result};
 
@@ -55,7 +57,7 @@ pub struct Outgoing {
 }
 
 /// The client's own mark of a send: echoed to it, and the identity of the send when it is a string long enough to be unique.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TempId {
     /// As the client wrote it, to be echoed: the text of a JSON string or number.
     pub echo: Box<str>,

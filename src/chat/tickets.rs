@@ -150,7 +150,7 @@ impl Chat {
             let event = Event::SupportMessage { message: stored.row.clone(), temp_id, after: stored.after };
             match (stored.fresh, from) {
                 (true, from) => self.outbox.tell(Audience::RoomAnd(Room::Ticket(written.ticket.id), from), event),
-                (false, Some(from)) => self.outbox.tell(Audience::Socket(from), event),
+                (false, Some(from)) => self.outbox.tell_here(Audience::Socket(from), event),
                 (false, None) => {}
             }
         }

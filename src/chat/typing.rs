@@ -12,12 +12,13 @@ use super::{Audience, Chat, Event, Participant, Room, SocketId, TicketAccess};
 use crate::auth::Actor;
 use crate::clock;
 
-/// The typists of this node, by place.
+/// The typists of all nodes, by place.
 #[derive(Default)]
 pub(super) struct Typing(Mutex<HashMap<(Room, UserId), Typist>>);
 
 struct Typist {
-    socket: SocketId,
+    /// None on another node.
+    socket: Option<SocketId>,
     name: Arc<str>,
     last: Instant,
 }
@@ -42,16 +43,20 @@ impl Chat {
     fn set_typing(&self, actor: &Actor, room: Room, from: SocketId, is_typing: bool) {
         self.typing.change(|typists| {
             if is_typing {
-                typists.insert((room, actor.id), Typist { socket: from, name: actor.name.clone(), last: clock::instant() });
+                typists.insert((room, actor.id), Typist { socket: Some(from), name: actor.name.clone(), last: clock::instant() });
             } else {
                 typists.remove(&(room, actor.id));
             }
         });
-        self.tell_typing(room, actor.id, actor.name.clone(), is_typing);
+        self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, actor.name.clone(), is_typing));
     }
 
-    fn tell_typing(&self, room: Room, user: UserId, name: Arc<str>, is_typing: bool) {
-        self.outbox.tell(Audience::RoomWithout(room, user), Event::Typing { room, user, name: Some(name), is_typing });
+    /// Somebody types on another node, or has stopped.
+    pub fn note_typing(&self, room: Room, user: UserId, name: Option<Arc<str>>, is_typing: bool) {
+        self.typing.change(|typists| match name {
+            Some(name) if is_typing => drop(typists.insert((room, user), Typist { socket: None, name, last: clock::instant() })),
+            _ => drop(typists.remove(&(room, user))),
+        });
     }
 
     /// Tells a socket that joined a conversation whether the other one types there: its user interface may still show what it last heard
@@ -59,7 +64,7 @@ impl Chat {
     pub fn tell_who_types(&self, place: Participant, to: SocketId) {
         let room = Room::Conversation(place.conversation);
         let is_typing = self.typing.change(|typists| typists.contains_key(&(room, place.other)));
-        self.outbox.tell(Audience::Socket(to), Event::Typing { room, user: place.other, name: None, is_typing });
+        self.outbox.tell_here(Audience::Socket(to), Event::Typing { room, user: place.other, name: None, is_typing });
     }
 
     /// Tells a socket that joined a ticket who types there.
@@ -69,13 +74,13 @@ impl Chat {
             typists.keys().filter(|(r, user)| *r == room && *user != actor.id).map(|(_, user)| *user).collect()
         };
         for user in self.typing.change(others) {
-            self.outbox.tell(Audience::Socket(to), Event::Typing { room, user, name: None, is_typing: true });
+            self.outbox.tell_here(Audience::Socket(to), Event::Typing { room, user, name: None, is_typing: true });
         }
     }
 
     /// A socket is gone, and with it what it typed.
     pub(super) fn stop_typing_of(&self, socket: SocketId) {
-        self.stop_where(|typist| typist.socket == socket);
+        self.stop_where(|typist| typist.socket == Some(socket));
     }
 
     /// Those who have said nothing for too long have stopped.
@@ -86,7 +91,15 @@ impl Chat {
     fn stop_where(&self, stopped: impl Fn(&Typist) -> bool) {
         let gone: Vec<_> = self.typing.change(|typists| typists.extract_if(|_, typist| stopped(typist)).collect());
         for ((room, user), typist) in gone {
-            self.tell_typing(room, user, typist.name, false);
+            let (audience, event) = (Audience::RoomWithout(room, user), typing(room, user, typist.name, false));
+            match typist.socket {
+                Some(_) => self.outbox.tell(audience, event),
+                None => self.outbox.tell_here(audience, event),
+            }
         }
     }
+}
+
+fn typing(room: Room, user: UserId, name: Arc<str>, is_typing: bool) -> Event {
+    Event::Typing { room, user, name: Some(name), is_typing }
 }

@@ -64,10 +64,18 @@ async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Ready: the database answers too.
+/// Ready: the database answers too. Without Redis a node of several serves its own sockets still.
 async fn readyz(State(api): State<Context>) -> Response {
     match api.chat.ready().await {
-        Ok(()) => Json(json!({"status": "ok", "database": "ok"})).into_response(),
+        Ok(()) => {
+            let mut body = json!({"status": "ok", "database": "ok"});
+            if let Some(linked) = &api.linked {
+                let is_linked = *linked.borrow();
+                body["redis"] = json!(if is_linked { "ok" } else { "away" });
+                body["status"] = json!(if is_linked { "ok" } else { "degraded" });
+            }
+            Json(body).into_response()
+        }
         Err(error) => {
             let mut body = wire::error::body(&error);
             body.insert("database".into(), json!("away"));

@@ -8,7 +8,7 @@ use super::conn::{Conn, Incoming};
 use super::recovery::{self, Following};
 use super::{Context, depart};
 use crate::auth::Actor;
-use crate::chat::{Chat, Outgoing, Room};
+use crate::chat::{Chat, Fact, Outgoing, Room};
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 use crate::store::writer::Done;
@@ -157,8 +157,7 @@ async fn dispatch(
 async fn follow(context: &Context, conn: &Arc<Conn>, rooms: &[Room]) -> Result<()> {
     let mut following = Vec::with_capacity(rooms.len());
     for room in rooms {
-        let newest = if conn.recovers { context.chat.newest_in(*room).await? } else { 0 };
-        following.push(Following::new(*room, newest));
+        following.push(Following::new(*room, context.chat.newest_in(*room).await?));
     }
     let holds = recovery::hold(conn);
     if context.hub.follow(conn, &following, true) {
@@ -200,9 +199,10 @@ pub async fn adopt(context: &Context, conn: &Arc<Conn>, user: UserId) {
     }
 }
 
-/// All sockets of a user who no longer exists.
+/// All sockets of a user who no longer exists, on every node.
 fn expel(context: &Context, user: UserId) {
-    context.hub.sockets_of(user).iter().for_each(|conn| context.hub.expel(conn));
+    context.outbox.share(Fact::Expelled(user));
+    context.hub.expel_user(user);
 }
 
 fn answer(context: &Context, conn: &Arc<Conn>, array: String, ack_id: Option<i64>) {

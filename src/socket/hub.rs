@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,8 +17,9 @@ use super::Io;
 use super::adapter::{Line, QueueFull};
 use super::conn::{Conn, State};
 use super::gate::Gate;
+use super::order::{Order, SharedOrder};
 use super::recovery::{Following, message_of};
-use crate::chat::{Audience, Event, Outbox, Room, SocketId};
+use crate::chat::{Audience, Event, Fact, Outbox, Room, SocketId};
 use crate::config::Settings;
 use crate::wire::outbound::{self, Frame};
 
@@ -32,6 +33,8 @@ pub struct Hub {
     next_id: AtomicU64,
     /// Sockets that were cut off, to be signed off in the chat.
     cut: mpsc::UnboundedSender<Arc<Conn>>,
+    /// Rooms of which something was missed.
+    pub(super) behind: mpsc::UnboundedSender<Room>,
     myself: std::sync::Weak<Hub>,
 }
 
@@ -40,22 +43,46 @@ struct Registry {
     sockets: HashMap<SocketId, Arc<Conn>>,
     users: HashMap<UserId, Vec<Arc<Conn>>>,
     rooms: HashMap<Room, Vec<Arc<Conn>>>,
+    /// Of the rooms that are followed here.
+    orders: HashMap<Room, SharedOrder>,
     admins: Vec<Arc<Conn>>,
 }
 
-fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Conn>>>, key: &K, socket: SocketId) {
-    if let Some(conns) = index.get_mut(key) {
-        conns.retain(|c| c.id != socket);
-        if conns.is_empty() {
-            index.remove(key);
+/// What the hub finds that others must do: sockets to be signed off, rooms to catch up.
+pub struct Chores {
+    pub cut: mpsc::UnboundedReceiver<Arc<Conn>>,
+    pub behind: mpsc::UnboundedReceiver<Room>,
+}
+
+/// True when nobody is left under the key.
+fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Conn>>>, key: &K, socket: SocketId) -> bool {
+    let Some(conns) = index.get_mut(key) else { return false };
+    conns.retain(|c| c.id != socket);
+    if conns.is_empty() {
+        index.remove(key);
+        return true;
+    }
+    false
+}
+
+impl Registry {
+    fn enter(&mut self, following: Following, conn: &Arc<Conn>) {
+        self.rooms.entry(following.room).or_default().push(conn.clone());
+        self.orders.entry(following.room).or_insert_with(|| Arc::new(Mutex::new(Order::since(following.reached()))));
+    }
+
+    fn leave(&mut self, room: Room, socket: SocketId) {
+        if remove(&mut self.rooms, &room, socket) {
+            self.orders.remove(&room);
         }
     }
 }
 
 impl Hub {
-    /// A hub without sockets, and the sockets that it will cut off.
-    pub fn new(settings: &Settings, gate: Arc<Gate>) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Conn>>) {
+    /// A hub without sockets, and what it will find to be done.
+    pub fn new(settings: &Settings, gate: Arc<Gate>) -> (Arc<Self>, Chores) {
         let (cut, doomed) = mpsc::unbounded_channel();
+        let (behind, late) = mpsc::unbounded_channel();
         let hub = Arc::new_cyclic(|myself| Self {
             settings: settings.clone(),
             line: Line::default(),
@@ -64,9 +91,10 @@ impl Hub {
             registry: RwLock::default(),
             next_id: AtomicU64::new(1),
             cut,
+            behind,
             myself: myself.clone(),
         });
-        (hub, doomed)
+        (hub, Chores { cut: doomed, behind: late })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Registry> {
@@ -118,7 +146,7 @@ impl Hub {
         }
         registry.admins.retain(|c| c.id != conn.id);
         for room in rooms {
-            remove(&mut registry.rooms, &room, conn.id);
+            registry.leave(room, conn.id);
         }
     }
 
@@ -134,14 +162,14 @@ impl Hub {
             let same_kind = |room: &Room| std::mem::discriminant(room) == std::mem::discriminant(&first.room);
             let stays = |f: &mut Following| !same_kind(&f.room) || rooms.iter().any(|r| r.room == f.room);
             for left in state.following.extract_if(.., |f| !stays(f)) {
-                remove(&mut registry.rooms, &left.room, conn.id);
+                registry.leave(left.room, conn.id);
                 changed = true;
             }
         }
         for new in rooms {
             if !state.following.iter().any(|f| f.room == new.room) {
                 state.following.push(*new);
-                registry.rooms.entry(new.room).or_default().push(conn.clone());
+                registry.enter(*new, conn);
                 changed = true;
             }
         }
@@ -153,7 +181,7 @@ impl Hub {
         let mut registry = self.write();
         let mut changed = false;
         for left in conn.state().following.extract_if(.., |f| rooms.contains(&f.room)) {
-            remove(&mut registry.rooms, &left.room, conn.id);
+            registry.leave(left.room, conn.id);
             changed = true;
         }
         changed
@@ -190,6 +218,20 @@ impl Hub {
         socket.is_none_or(|s| s.transport_type() == socketioxide::TransportType::Websocket)
     }
 
+    /// Disconnects all sockets of a user for good.
+    pub fn expel_user(&self, user: UserId) {
+        self.sockets_of(user).iter().for_each(|conn| self.expel(conn));
+    }
+
+    /// Cuts off the sockets that a client has left behind, when it came back by the private id of its session.
+    pub fn supersede(&self, user: UserId, pid: &str, by: Option<SocketId>) {
+        for old in self.sockets_of(user) {
+            if Some(old.id) != by && old.state().pid.as_deref() == Some(pid) {
+                self.cut(&old);
+            }
+        }
+    }
+
     /// Disconnects a socket's namespace: its client shall not come back by itself.
     pub(super) fn expel(&self, conn: &Conn) {
         if let Some(socket) = self.io.get().and_then(|io| io.get_socket(conn.sid)) {
@@ -219,6 +261,31 @@ impl Hub {
                 all
             }
         }
+    }
+
+    /// The followers of a room, and its order; nothing when nobody follows it here.
+    pub(super) fn room(&self, room: Room) -> Option<(Vec<Arc<Conn>>, SharedOrder)> {
+        let registry = self.read();
+        Some((registry.rooms.get(&room)?.clone(), registry.orders.get(&room)?.clone()))
+    }
+
+    /// The orders of all rooms that are followed here.
+    pub(super) fn orders(&self) -> Vec<(Room, SharedOrder)> {
+        self.read().orders.iter().map(|(room, order)| (*room, order.clone())).collect()
+    }
+
+    /// Tells a message to these followers of a room and to the socket that sent it.
+    pub(super) fn tell_room(&self, room: Room, conns: &[Arc<Conn>], from: Option<SocketId>, event: &Event) {
+        let frames = outbound::frames(event);
+        let sender = from.and_then(|socket| self.find(socket)).filter(|conn| !conn.follows(room));
+        for conn in conns.iter().chain(&sender) {
+            self.tell_one(conn, &Audience::RoomAnd(room, from), event, &frames);
+        }
+    }
+
+    /// Tells a message to the socket that sent it, when that does not follow its room.
+    pub(super) fn tell_sender(&self, room: Room, from: Option<SocketId>, event: &Event) {
+        self.tell_room(room, &[], from, event);
     }
 
     /// Sends an event that is no nudge. A socket may leave the room while its audience is told: what it still follows is decided under its
@@ -274,8 +341,27 @@ impl Hub {
     }
 }
 
+/// The id of a message, and of the one before it, where other nodes store messages too.
+fn turn_of(event: &Event) -> Option<(i64, i64)> {
+    match event {
+        Event::Message { message, after, .. } => Some((message.id.0, (*after)?)),
+        Event::SupportMessage { message, after, .. } => Some((message.id.0, (*after)?)),
+        _ => None,
+    }
+}
+
+/// A node that is alone.
 impl Outbox for Hub {
     fn tell(&self, audience: Audience, event: Event) {
+        self.tell_here(audience, event);
+    }
+
+    fn share(&self, _: Fact) {}
+
+    fn tell_here(&self, audience: Audience, event: Event) {
+        if let (Audience::RoomAnd(room, from), Some((id, after))) = (&audience, turn_of(&event)) {
+            return self.tell_in_turn(*room, *from, id, after, &event);
+        }
         let conns = self.audience(&audience);
         if conns.is_empty() {
             return;

@@ -6,6 +6,7 @@ mod events;
 mod gate;
 mod hub;
 mod nudges;
+mod order;
 mod recovery;
 
 use std::{sync::Arc, time::Duration};
@@ -17,11 +18,11 @@ use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide::{ParserConfig, SocketIo};
 use socketioxide_core::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::app::Peer;
 use crate::auth::Actor;
-use crate::chat::{Chat, SocketId};
+use crate::chat::{Chat, Fact, Outbox, SocketId};
 use crate::clock;
 use crate::config::{Guests, Settings};
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ use adapter::LineAdapter;
 pub use conn::Conn;
 use conn::Incoming;
 pub use gate::Gate;
-pub use hub::Hub;
+pub use hub::{Chores, Hub};
 use recovery::Restored;
 
 /// The Socket.IO server, with the one adapter.
@@ -46,6 +47,10 @@ pub struct Context {
     pub chat: Arc<Chat>,
     /// The sockets.
     pub hub: Arc<Hub>,
+    /// The way to the sockets of all nodes.
+    pub outbox: Arc<dyn Outbox>,
+    /// Whether the nodes reach each other; nothing for one that is alone.
+    pub linked: Option<watch::Receiver<bool>>,
     /// The settings.
     pub settings: Arc<Settings>,
     /// Whose `X-Forwarded-For` counts.
@@ -56,7 +61,7 @@ pub struct Context {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The routes of the Socket.IO service.
-pub fn routes(context: Context, cut: mpsc::UnboundedReceiver<Arc<Conn>>) -> Router {
+pub fn routes(context: Context, chores: Chores) -> Router {
     let limits = &context.settings.limits;
     let (service, io) = SocketIo::builder()
         .max_payload(limits.event_bytes as u64)
@@ -79,7 +84,8 @@ pub fn routes(context: Context, cut: mpsc::UnboundedReceiver<Arc<Conn>>) -> Rout
         async move { connected(&context, admitted).await }
     };
     io.ns("/", connected.with(admit));
-    tokio::spawn(sign_off(context.clone(), cut));
+    tokio::spawn(sign_off(context.clone(), chores.cut));
+    tokio::spawn(order::catch_up(context.clone(), chores.behind));
     tokio::spawn(watch(context.clone()));
     let gate = middleware::from_fn_with_state(context.hub.gate.clone(), Gate::pass);
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
@@ -215,11 +221,9 @@ fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     if conn.offer().is_err() {
         context.hub.cut(conn);
     }
-    let users = conn.user().or(restored.guest_of).into_iter();
-    for old in users.flat_map(|user| context.hub.sockets_of(user)) {
-        if old.id != conn.id && old.state().pid.as_ref() == Some(&restored.pid) {
-            context.hub.cut(&old);
-        }
+    if let Some(user) = conn.user().or(restored.guest_of) {
+        context.hub.supersede(user, &restored.pid, Some(conn.id));
+        context.outbox.share(Fact::Resumed { user, pid: restored.pid.clone() });
     }
 }
 

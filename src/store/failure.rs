@@ -62,8 +62,8 @@ fn is_hindered(d: &dyn DatabaseError) -> bool {
 pub fn is_collision(e: &DbErr) -> bool {
     let Some(Sqlx::Database(d)) = sqlx(e) else { return false };
     match d.try_downcast_ref::<MySqlDatabaseError>() {
-        // A deadlock, a row that changed under a snapshot.
-        Some(d) => matches!(d.number(), 1213 | 1020),
+        // A deadlock, a row that changed under a snapshot, a statement to be prepared anew.
+        Some(d) => matches!(d.number(), 1213 | 1020 | 1615),
         None => matches!(d.code().as_deref(), Some("40001" | "40P01")),
     }
 }

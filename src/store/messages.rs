@@ -2,13 +2,14 @@
 
 use entity::{ConversationId, MessageId, UserId, message};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
 
 use super::{Store, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
 /// A direct message as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the wire contract names the fields")]
 pub struct Message {
     pub id: MessageId,
@@ -94,6 +95,23 @@ impl Store {
     pub async fn newest_message(&self, conversation: ConversationId) -> Result<i64> {
         let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM messages WHERE conversation_id = ?", vec![conversation.into()]).await?;
         rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+    }
+
+    /// The id of the newest message of all, or 0.
+    pub async fn newest_of_all(&self) -> Result<MessageId> {
+        let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM messages", Vec::new()).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map(MessageId).map_err(failure)
+    }
+
+    /// The conversations that have messages newer than this one, with their users.
+    pub async fn conversations_since(&self, heard: MessageId) -> Result<Vec<(ConversationId, [UserId; 2])>> {
+        let sql = "SELECT c.id, c.user1_id, c.user2_id FROM conversations c \
+                   WHERE c.id IN (SELECT m.conversation_id FROM messages m WHERE m.id > ?)";
+        let rows = self.rows(sql, vec![heard.into()]).await?;
+        let read = |row: &sea_orm::QueryResult| {
+            Ok((ConversationId(row.try_get_by_index(0)?), [UserId(row.try_get_by_index(1)?), UserId(row.try_get_by_index(2)?)]))
+        };
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(failure)
     }
 
     /// The conversation of a user with the newest message, and that message.

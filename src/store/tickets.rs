@@ -4,13 +4,14 @@ use entity::{Category, Priority, Status, SupportMessageId, TicketId, UserId, sup
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Store, dialect, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
 /// A ticket as it is stored; unknown words of an adopted row are kept as they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the wire contract names the fields")]
 pub struct Ticket {
     pub id: TicketId,
@@ -25,7 +26,7 @@ pub struct Ticket {
 }
 
 /// A message of a ticket as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the wire contract names the fields")]
 pub struct SupportMessage {
     pub id: SupportMessageId,

@@ -75,11 +75,18 @@ fn only_socket_and_app_name_the_socket_library() {
 }
 
 #[test]
+fn only_the_cluster_names_redis() {
+    assert_eq!(offences("src", &["src/cluster"], |line| line.contains("redis::")), NONE);
+}
+
+#[test]
 fn an_arrow_points_down_only() {
     for (layer, above) in [
-        ("src/store", &["chat", "wire", "rest", "socket", "app"][..]),
-        ("src/chat", &["wire", "rest", "socket", "app"]),
-        ("src/wire", &["rest", "socket", "app"]),
+        ("src/store", &["chat", "wire", "rest", "socket", "cluster", "app"][..]),
+        ("src/chat", &["wire", "rest", "socket", "cluster", "app"]),
+        ("src/wire", &["rest", "socket", "cluster", "app"]),
+        ("src/socket", &["cluster"]),
+        ("src/rest", &["cluster"]),
     ] {
         for above in above {
             let import = format!("crate::{above}::");
@@ -90,7 +97,7 @@ fn an_arrow_points_down_only() {
         let all = sources("src");
         let source = all.iter().find(|source| source.path == leaf).unwrap_or_else(|| panic!("{leaf} exists"));
         let wrong = |line: &&String| {
-            ["store", "chat", "wire", "rest", "socket", "app"].iter().any(|above| line.contains(&format!("crate::{above}::")))
+            ["store", "chat", "wire", "rest", "socket", "cluster", "app"].iter().any(|above| line.contains(&format!("crate::{above}::")))
         };
         assert_eq!(source.code.iter().find(wrong), None, "{leaf} is a leaf");
     }

@@ -12,6 +12,7 @@ mod history;
 mod joins;
 mod matrix;
 mod messages;
+mod nodes;
 mod nudges;
 mod order;
 mod origins;

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use app::{TestApp, User, id, token};
 pub use database::Database;
 pub use http::Answer;
-pub use server::{Break, DatabaseServer, Wire};
+pub use server::{Break, DatabaseServer, RedisServer, Wire};
 pub use socket::{Heard, Socket};
 
 /// How long anything may take. Nothing waits this long unless a test fails.

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
@@ -68,8 +69,12 @@ impl Ear {
         self.state.lock().expect("no holder panics")
     }
 
-    async fn wait<T>(&self, what: &str, mut take: impl FnMut(&mut State) -> Option<T>) -> T {
-        let found = timeout(DEADLINE, async {
+    async fn wait<T>(&self, what: &str, take: impl FnMut(&mut State) -> Option<T>) -> T {
+        self.wait_for(DEADLINE, what, take).await
+    }
+
+    async fn wait_for<T>(&self, patience: Duration, what: &str, mut take: impl FnMut(&mut State) -> Option<T>) -> T {
+        let found = timeout(patience, async {
             loop {
                 let changed = self.changed.notified();
                 if let Some(found) = take(&mut self.state()) {
@@ -241,12 +246,16 @@ impl Socket {
 
     /// The next event of this name with all its arguments; other events stay.
     pub async fn heard_whole(&self, name: &str) -> Heard {
-        self.ear
-            .wait(name, |state| {
-                let at = state.events.iter().position(|event| event.name == name)?;
-                Some(state.events.remove(at))
-            })
-            .await
+        self.heard_within(DEADLINE, name).await
+    }
+
+    /// The same, for what may take longer than anything else.
+    pub async fn heard_within(&self, patience: Duration, name: &str) -> Heard {
+        let take = |state: &mut State| {
+            let at = state.events.iter().position(|event| event.name == name)?;
+            Some(state.events.remove(at))
+        };
+        self.ear.wait_for(patience, name, take).await
     }
 
     /// The next event of this name, or nothing when the connection ends without one.

@@ -1,0 +1,54 @@
+//! The connections to Redis: one that publishes, one that listens. Either may break at any time; nobody waits for it.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisResult};
+
+/// The channel of all nodes of a server.
+pub struct Line {
+    client: Client,
+    channel: String,
+}
+
+/// How long Redis may take to answer, and to be connected to.
+const ANSWER: Duration = Duration::from_secs(1);
+const CONNECT: Duration = Duration::from_millis(500);
+
+impl Line {
+    /// Reads the URL; connects to nothing yet.
+    ///
+    /// # Errors
+    /// A sentence that does not repeat the URL, which may hold a password.
+    pub fn new(url: &str, channel: &str) -> Result<Self, String> {
+        let client = Client::open(url).map_err(|_| "REDIS_URL cannot be read: it is written redis://USER:PASSWORD@HOST:PORT/NUMBER.")?;
+        Ok(Self { client, channel: channel.to_owned() })
+    }
+
+    /// Publishes a frame, by `connection` if there is one. What cannot be published is given up.
+    pub async fn publish(&self, connection: &mut Option<MultiplexedConnection>, frame: String) {
+        let outcome = async {
+            let open = match connection.take() {
+                Some(open) => open,
+                None => {
+                    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
+                    self.client.get_multiplexed_async_connection_with_config(&config).await?
+                }
+            };
+            let connected = connection.insert(open);
+            redis::cmd("PUBLISH").arg(&self.channel).arg(frame).query_async::<()>(connected).await
+        };
+        if let Err(error) = outcome.await {
+            tracing::debug!(%error, "a frame was not published");
+            *connection = None;
+        }
+    }
+
+    /// Listens to the channel until the connection breaks.
+    pub async fn subscribe(&self) -> RedisResult<impl Stream<Item = Vec<u8>> + use<>> {
+        let mut channel = self.client.get_async_pubsub().await?;
+        channel.subscribe(&self.channel).await?;
+        Ok(channel.into_on_message().map(|message| message.get_payload_bytes().to_vec()))
+    }
+}
