@@ -1,5 +1,7 @@
 //! What the failure of a statement means: to the caller, to the writer, to the log.
 
+use std::sync::Once;
+
 use sea_orm::sqlx::{Error as Sqlx, error::DatabaseError, mysql::MySqlDatabaseError, sqlite::SqliteError};
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
@@ -7,6 +9,11 @@ use crate::error::Error;
 
 /// What a failed statement means to the caller: the database is away or hindered for now, or the server is at fault.
 pub fn failure(e: DbErr) -> Error {
+    if hindrance(&e) == DAMAGED {
+        static TOLD: Once = Once::new();
+        let advice = "stop tidings, restore a backup and start again; the README says how";
+        TOLD.call_once(|| tracing::error!(cause = %describe(&e), advice, "the database file is damaged"));
+    }
     if is_away(&e) || is_collision(&e) { Error::Unavailable } else { Error::internal(describe(&e)) }
 }
 
@@ -47,8 +54,8 @@ fn primary(d: &dyn DatabaseError) -> Option<i32> {
 /// Whether the database itself says that it is hindered, by what passes by itself or by an operator's hand.
 fn is_hindered(d: &dyn DatabaseError) -> bool {
     if d.try_downcast_ref::<SqliteError>().is_some() {
-        // Busy, locked, read-only, I/O error, full, cannot open.
-        return matches!(primary(d), Some(5 | 6 | 8 | 10 | 13 | 14));
+        // Busy, locked, read-only, I/O error, damaged, full, cannot open, no database any more.
+        return matches!(primary(d), Some(5 | 6 | 8 | 10 | 11 | 13 | 14 | 26));
     }
     if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
         // Disk full, table full, too many connections, shutting down, a lock that is not to be had in time, read-only, killed.
@@ -56,6 +63,37 @@ fn is_hindered(d: &dyn DatabaseError) -> bool {
     }
     // PostgreSQL: connection exceptions, out of resources, shutting or starting up, a lock that is not to be had in time, read-only.
     d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("53") || c.starts_with("57P") || c == "55P03" || c == "25006")
+}
+
+/// The hindrance that the database does not answer, or nobody knows what.
+pub const AWAY: &str = "away";
+/// The hindrance that an SQLite file is damaged.
+pub const DAMAGED: &str = "damaged";
+
+/// What hinders a database that is away, in a word for its operator.
+pub fn hindrance(e: &DbErr) -> &'static str {
+    let Some(Sqlx::Database(d)) = sqlx(e) else { return AWAY };
+    if let Some(code) = sqlite_code(e) {
+        return match code {
+            5 | 6 => "locked",
+            8 => "read-only",
+            10 => "input or output error",
+            11 | 26 => DAMAGED,
+            13 => "disk full",
+            _ => AWAY,
+        };
+    }
+    match (d.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number), d.code().as_deref()) {
+        (Some(1021 | 1114), _) | (None, Some("53100")) => "disk full",
+        (Some(1290 | 1836), _) | (None, Some("25006")) => "read-only",
+        _ => AWAY,
+    }
+}
+
+/// The primary result code of SQLite.
+pub fn sqlite_code(e: &DbErr) -> Option<i32> {
+    let Some(Sqlx::Database(d)) = sqlx(e) else { return None };
+    d.try_downcast_ref::<SqliteError>().and_then(|_| primary(&**d))
 }
 
 /// Whether the transaction collided with another one, so that the same again will succeed.
