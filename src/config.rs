@@ -239,8 +239,7 @@ impl Settings {
 
     /// The file behind an SQLite URL.
     pub fn sqlite_file(&self) -> Option<&Path> {
-        let path = self.database_url.strip_prefix("sqlite:")?.trim_start_matches("//").split('?').next()?;
-        (!path.is_empty() && path != ":memory:").then_some(Path::new(path))
+        sqlite_file(&self.database_url)
     }
 
     fn check(&self, built: &Config) -> Result<(), String> {
@@ -260,6 +259,9 @@ impl Settings {
         let schemes = ["sqlite:", "mysql:", "mariadb:", "postgres:", "postgresql:"];
         if !schemes.iter().any(|s| self.database_url.starts_with(s)) {
             return wrong("database_url", "…", "it must begin with sqlite:, mysql:, mariadb: or postgres:");
+        }
+        if self.database_url.starts_with("sqlite:") && self.sqlite_file().is_none() && !self.database_url.contains(":memory:") {
+            return wrong("database_url", &self.database_url, "it must name a file, such as sqlite://tidings.db");
         }
         if self.auth.leeway > Duration::from_secs(60) {
             return wrong("auth.leeway", &humantime::format_duration(self.auth.leeway).to_string(), "it may be at most 60s");
@@ -294,6 +296,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// The file behind an SQLite URL; nothing for a database in memory and for a server.
+pub fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//").split('?').next()?;
+    (!path.is_empty() && path != ":memory:").then_some(Path::new(path))
 }
 
 fn value_at<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
@@ -375,6 +383,8 @@ mod tests {
             ("[auth]\nleeway = '2m'", vec![], vec!["auth.leeway", "2m"]),
             ("[limits]\nsends = { per_second = 0, burst = 1 }", vec![], vec!["limits.sends", "0"]),
             ("guests = 'all'", vec![], vec!["guests", "all"]),
+            ("", vec![("DATABASE_URL", "sqlite://")], vec!["database_url", "sqlite://", "DATABASE_URL", "must name a file"]),
+            ("database_url = 'sqlite:?mode=rwc'", vec![], vec!["database_url", "must name a file", "t.toml"]),
         ] {
             let sentence = refusal(file, &env);
             for part in parts {

@@ -126,8 +126,11 @@ impl Chat {
         self.limits.check(what, actor.id)
     }
 
-    /// Whether the database answers.
-    pub async fn ready(&self) -> Result<()> {
+    /// Whether the database answers and can be written.
+    ///
+    /// # Errors
+    /// What hinders it, in a word for the operator.
+    pub async fn ready(&self) -> Result<(), &'static str> {
         self.store.ping().await
     }
 

@@ -64,7 +64,7 @@ async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Ready: the database answers too. Without Redis a node of several serves its own sockets still.
+/// Ready: the database answers too, and can be written. Without Redis a node of several serves its own sockets still.
 async fn readyz(State(api): State<Context>) -> Response {
     match api.chat.ready().await {
         Ok(()) => {
@@ -76,9 +76,9 @@ async fn readyz(State(api): State<Context>) -> Response {
             }
             Json(body).into_response()
         }
-        Err(error) => {
-            let mut body = wire::error::body(&error);
-            body.insert("database".into(), json!("away"));
+        Err(hindrance) => {
+            let mut body = wire::error::body(&Error::Unavailable);
+            body.insert("database".into(), json!(hindrance));
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
         }
     }

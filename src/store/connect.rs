@@ -2,13 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use sea_orm::sqlx::{Executor, sqlite::SqliteJournalMode, sqlite::SqliteSynchronous};
+use sea_orm::sqlx::Executor;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 use tracing::log::LevelFilter;
 
-use super::connections::Connections;
-use super::failure::describe;
-use crate::config::Pool;
+use super::{connections::Connections, failure::describe, sqlite};
+use crate::config::{Pool, sqlite_file};
 
 /// The connections of a running server: reads never take from the writes, nor the other way round.
 pub struct Pools {
@@ -28,17 +27,38 @@ const MYSQL_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMM
 /// What each connection to PostgreSQL is told.
 const POSTGRES: &str = "SET lock_timeout = '4s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'";
 
-/// The sentence for a database that cannot be opened. No part of its URL is told: it may hold a password.
-pub fn cannot_open(e: &DbErr) -> String {
+/// The sentence for a database that cannot be opened. No part of a server's URL is told: it may hold a password.
+pub fn cannot_open(url: &str, e: &DbErr) -> String {
+    refusal(url, "opened", e)
+}
+
+/// The sentence for a database whose schema cannot be brought up to date.
+pub fn cannot_migrate(url: &str, e: &DbErr) -> String {
+    refusal(url, "migrated", e)
+}
+
+fn refusal(url: &str, done: &str, e: &DbErr) -> String {
+    if let Some(advice) = sqlite_file(url).and_then(|file| sqlite::advice(file, e)) {
+        return advice;
+    }
     let why = describe(e);
-    let why = if why.contains("://") { "its URL cannot be read" } else { why.trim_end_matches('.') };
-    format!("The database cannot be opened: {why}.")
+    let why = match why.trim_end_matches('.') {
+        url if url.contains("://") => "its URL cannot be read",
+        // What MySQL 8 asks for without TLS is not compiled in: it would send the password to whoever answers.
+        rsa if rsa.contains("RSA auth") => {
+            "the server takes this user's password over TLS only; let it offer TLS, as MySQL 8 does by itself"
+        }
+        why => why,
+    };
+    format!("The database cannot be {done}: {why}.")
 }
 
 /// One connection that is told nothing, for what is done at start. An SQLite file is created when there is none.
 pub async fn open_one(url: &str) -> Result<DatabaseConnection, DbErr> {
     if is_sqlite(url) {
-        return Database::connect(sqlite(url, 1)).await;
+        let one = Database::connect(quiet(sqlite::options(url, 1))).await?;
+        sqlite::make_no_more_files(&one);
+        return Ok(one);
     }
     let mut options = ConnectOptions::new(url.to_owned());
     options.max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(Duration::from_secs(10));
@@ -47,11 +67,11 @@ pub async fn open_one(url: &str) -> Result<DatabaseConnection, DbErr> {
 
 /// One connection that can only look; nothing, when there is no file to look into.
 pub async fn open_read_only(url: &str) -> Result<Option<DatabaseConnection>, DbErr> {
-    let Some(path) = url.strip_prefix("sqlite:").map(|p| p.trim_start_matches("//")) else { return open_one(url).await.map(Some) };
-    let path = path.split('?').next().unwrap_or_default().to_owned();
-    if !Path::new(&path).exists() {
+    let Some(file) = sqlite_file(url) else { return open_one(url).await.map(Some) };
+    if !file.exists() {
         return Ok(None);
     }
+    let path = file.display();
     // To look into a file with a write-ahead log makes two files beside it, unless they are there or the file cannot change.
     let is_in_use = Path::new(&format!("{path}-wal")).exists();
     let mut options = ConnectOptions::new(format!("sqlite://{path}"));
@@ -63,13 +83,21 @@ pub async fn open_read_only(url: &str) -> Result<Option<DatabaseConnection>, DbE
 ///
 /// # Errors
 /// A sentence that says why not, and what to do.
-pub async fn check(one: &DatabaseConnection) -> Result<(), String> {
-    if one.get_database_backend() != DbBackend::MySql {
-        return Ok(());
+pub async fn check(url: &str, one: &DatabaseConnection) -> Result<(), String> {
+    match one.get_database_backend() {
+        DbBackend::Sqlite => {
+            let checked = async {
+                sqlite::look_for_damage(one).await?;
+                sqlite::write_nothing(one).await
+            };
+            return checked.await.map_err(|e| cannot_open(url, &e));
+        }
+        DbBackend::MySql => {}
+        _ => return Ok(()),
     }
     let sql = "SELECT CAST(@@auto_increment_increment AS SIGNED)";
-    let row = one.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await.map_err(|e| cannot_open(&e))?;
-    let step: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose().map_err(|e| cannot_open(&e))?;
+    let row = one.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await.map_err(|e| cannot_open(url, &e))?;
+    let step: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose().map_err(|e| cannot_open(url, &e))?;
     match step {
         Some(1) | None => Ok(()),
         Some(step) => Err(format!(
@@ -82,7 +110,11 @@ pub async fn check(one: &DatabaseConnection) -> Result<(), String> {
 /// The connections of a running server. `one` serves as the only writing one of SQLite.
 pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Result<Pools, DbErr> {
     if is_sqlite(url) {
-        let read = if url.contains(":memory:") { one.clone() } else { Database::connect(sqlite(url, SQLITE_READERS)).await? };
+        let read = match sqlite_file(url) {
+            None => one.clone(),
+            Some(_) => Database::connect(quiet(sqlite::options(url, SQLITE_READERS))).await?,
+        };
+        sqlite::make_no_more_files(&read);
         return Ok(Pools { read: Connections::to_file(read), write: Connections::to_file(one) });
     }
     let isolates = reads_committed(&one).await?;
@@ -128,24 +160,6 @@ fn server(url: &str, connections: u32, pool: &Pool, isolates: bool) -> ConnectOp
     });
     quiet(options)
 }
-
-fn sqlite(url: &str, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url.to_owned());
-    // A connection that is never given up keeps its page cache; and a database in memory lives as long as its connection.
-    options.max_connections(connections).min_connections(1).acquire_timeout(SQLITE_PATIENCE).idle_timeout(None).max_lifetime(None);
-    options.map_sqlx_sqlite_opts(|sqlite| {
-        sqlite
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(SQLITE_PATIENCE)
-    });
-    quiet(options)
-}
-
-/// How long a statement waits for a connection to SQLite, or for its file lock.
-const SQLITE_PATIENCE: Duration = Duration::from_secs(4);
 
 fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")

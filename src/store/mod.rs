@@ -5,16 +5,18 @@ mod connections;
 mod conversations;
 mod dialect;
 mod failure;
+mod health;
 mod messages;
 mod schema;
 mod sessions;
 mod settle;
+mod sqlite;
 mod tickets;
 mod users;
 pub mod writer;
 mod writes;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 
@@ -27,10 +29,11 @@ pub use users::{NewUser, User};
 
 use crate::clock::Timestamp;
 use crate::config::Pool;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use connections::Connections;
 use dialect::statement;
-use failure::{describe, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan};
+use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_orphan};
+use health::Health;
 use schema::Schema;
 
 /// The database. SQLite is read through several connections and written through one, so that no write ever finds the file locked by us.
@@ -40,6 +43,7 @@ pub struct Store {
     schema: Schema,
     /// Whether other nodes write here, too.
     is_shared: bool,
+    health: Health,
 }
 
 impl Store {
@@ -50,13 +54,14 @@ impl Store {
     /// One sentence that says what to do.
     pub async fn open(url: &str, pool: &Pool, is_shared: bool) -> Result<Self, String> {
         let url = driver_url(url);
-        let cannot_migrate = |e: DbErr| format!("The database cannot be migrated: {}.", describe(&e));
-        let one = connect::open_one(&url).await.map_err(|e| connect::cannot_open(&e))?;
-        connect::check(&one).await?;
+        let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
+        let cannot_migrate = |e: DbErr| connect::cannot_migrate(&url, &e);
+        let one = connect::open_one(&url).await.map_err(cannot_open)?;
+        connect::check(&url, &one).await?;
         schema::migrate(&one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
-        let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(|e| connect::cannot_open(&e))?;
-        Ok(Self { read, write, schema, is_shared })
+        let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
+        Ok(Self { read, write, schema, is_shared, health: Health::default() })
     }
 
     /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.
@@ -65,7 +70,7 @@ impl Store {
     /// One sentence that says what to do.
     pub async fn status(url: &str) -> Result<Vec<Standing>, String> {
         let url = driver_url(url);
-        let cannot_open = |e: DbErr| connect::cannot_open(&e);
+        let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
         let one = match connect::open_read_only(&url).await.map_err(cannot_open)? {
             Some(one) => one,
             // There is no file yet: what would be done to it is what would be done to any empty database.
@@ -79,13 +84,6 @@ impl Store {
     /// Whether the database has rows of the legacy backend, whose rules then hold for them.
     pub fn is_adopted(&self) -> bool {
         self.schema.has_trips
-    }
-
-    /// Whether the database answers and can be written.
-    pub async fn ping(&self) -> Result<()> {
-        let ping = self.read.execute_unprepared("SELECT 1");
-        tokio::time::timeout(Duration::from_millis(1500), ping).await.map_err(|_| Error::Unavailable)?.map_err(failure)?;
-        Ok(())
     }
 
     /// Closes the connections, so that SQLite folds its log into the file.

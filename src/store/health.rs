@@ -1,0 +1,101 @@
+//! Whether the database can be used, as an operator asks: what the last writes have found, and a probe for when there were none. What a
+//! single failure means stands in `failure`.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use tokio::time::Instant;
+
+use super::failure::{AWAY, DAMAGED, describe, hindrance, is_away};
+use super::{Store, sqlite};
+use crate::clock;
+
+/// For how long what was found holds.
+const RECENT: Duration = Duration::from_secs(1);
+/// A probe is shared by all who ask within this time: nobody can keep the database busy by asking.
+const SHARED: Duration = Duration::from_millis(500);
+/// How long the database may take to answer a probe.
+const PATIENCE: Duration = Duration::from_millis(1200);
+
+/// What was found.
+#[derive(Default)]
+pub struct Health {
+    writes: Mutex<Writes>,
+    probed: tokio::sync::Mutex<Option<(Instant, Result<(), &'static str>)>>,
+}
+
+#[derive(Default)]
+struct Writes {
+    last_success: Option<Instant>,
+    last_failure: Option<(Instant, &'static str)>,
+    /// Whether the log says that the database cannot be written.
+    is_told: bool,
+}
+
+impl Health {
+    /// Takes note of what became of a write, and has the log say when the database can no longer be written, and when it can again.
+    pub fn note<T>(&self, outcome: &Result<T, DbErr>) {
+        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(_) => {
+                (writes.last_success, writes.last_failure) = (Some(clock::instant()), None);
+                if std::mem::take(&mut writes.is_told) {
+                    tracing::info!("the database can be written again");
+                }
+            }
+            Err(e) if is_away(e) => {
+                let known = writes.last_failure.filter(|(at, _)| at.elapsed() < RECENT).map(|(_, reason)| reason);
+                let reason = Some(hindrance(e)).filter(|reason| *reason != AWAY).or(known).unwrap_or(AWAY);
+                writes.last_failure = Some((clock::instant(), reason));
+                // Damage is told by `failure`, once, whoever finds it, and that a server is away by its `connections`.
+                if reason != DAMAGED && reason != AWAY && !std::mem::replace(&mut writes.is_told, true) {
+                    tracing::error!(reason, cause = %describe(e), "the database cannot be written");
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What the last write has found, when it was a moment ago.
+    fn lately(&self) -> Option<Result<(), &'static str>> {
+        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = writes.last_failure.filter(|(at, _)| at.elapsed() < RECENT).map(|(_, reason)| Err(reason));
+        failure.or(writes.last_success.filter(|at| at.elapsed() < RECENT).map(|_| Ok(())))
+    }
+}
+
+impl Store {
+    /// Whether the database answers, and SQLite can be written: its disk may be full.
+    ///
+    /// # Errors
+    /// What hinders it, in a word for the operator.
+    pub async fn ping(&self) -> Result<(), &'static str> {
+        let mut probed = self.health.probed.lock().await;
+        if let Some((at, outcome)) = *probed
+            && at.elapsed() < SHARED
+        {
+            return outcome;
+        }
+        let probe = tokio::time::timeout(PATIENCE, self.probe());
+        let outcome = match probe.await {
+            Ok(Ok(())) => self.health.lately().unwrap_or(Ok(())),
+            Ok(Err(e)) => Err(hindrance(&e)),
+            Err(_) => Err("no answer"),
+        };
+        *probed = Some((clock::instant(), outcome));
+        outcome
+    }
+
+    async fn probe(&self) -> Result<(), DbErr> {
+        self.read.execute_unprepared("SELECT 1").await?;
+        if self.backend() != DbBackend::Sqlite || self.health.lately() == Some(Ok(())) {
+            return Ok(());
+        }
+        let outcome = sqlite::write_nothing(&self.write).await;
+        self.health.note(&outcome);
+        outcome
+    }
+}
