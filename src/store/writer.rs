@@ -213,6 +213,7 @@ impl Store {
             Err(e) if is_duplicate(&e) => self.attempt_again(&jobs, true, waiting).await,
             other => other,
         };
+        self.health.note(&outcomes);
         match outcomes {
             Ok(outcomes) => jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| tell(job, Ok(outcome))),
             Err(e) if is_away(&e) => {
@@ -257,7 +258,9 @@ impl Store {
         let tx = self.write.begin().await?;
         let how = How { look, chain: self.is_shared };
         let outcomes = self.write.within(perform(&tx, jobs, now, how)).await?;
-        match self.write.within(tx.commit()).await {
+        let committed = self.write.within(tx.commit()).await;
+        self.health.note(&committed);
+        match committed {
             Ok(()) => Ok(outcomes),
             Err(e) if is_broken(&e) => Err(Failed::Unclear(outcomes)),
             Err(e) => Err(Failed::Before(e)),
