@@ -35,6 +35,12 @@ pub fn is_ci() -> bool {
     variable("CI").as_deref() == Some("true")
 }
 
+/// Something that a test needs is not there: a failure in CI, a printed reason elsewhere.
+pub fn absent(what: &str) {
+    assert!(!is_ci(), "{what}: tests that need it cannot run");
+    super::say(&format!("{what}: a test that needs it is skipped (run the tests by ./test)"));
+}
+
 #[expect(clippy::disallowed_methods, reason = "the tests are told by the environment which servers there are")]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())

@@ -35,9 +35,13 @@ pub const CROWD: i64 = 1000;
 /// How many they are.
 pub const CROWD_SIZE: i64 = 2000;
 
-/// A legacy database, or nothing when there is no MariaDB to have it.
+/// A legacy database, or nothing, and a printed reason, when there is no MariaDB to have it.
 pub async fn database() -> Option<Database> {
-    let database = Database::on(&database::mariadb()?).await;
+    let Some(server) = database::mariadb() else {
+        database::absent("there is no MariaDB (TIDINGS_TEST_MARIADB)");
+        return None;
+    };
+    let database = Database::on(&server).await;
     for statement in SCHEMA.split(";\n").filter(|s| !s.trim().is_empty()) {
         database.run(statement).await;
     }

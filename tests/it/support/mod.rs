@@ -29,6 +29,12 @@ inbound_queue = 100000
 outbound_queue = 100000
 ";
 
+/// Tells the one who runs the tests that something is done in another way, or not at all. It is shown for tests that pass, too.
+pub fn say(text: &str) {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
 /// A moment of the wire as milliseconds, whose form is checked on the way: ISO 8601, UTC, milliseconds, `Z`.
 pub fn millis(moment: &serde_json::Value) -> i64 {
     let text = moment.as_str().unwrap_or_else(|| panic!("{moment} is not a moment"));
