@@ -16,7 +16,7 @@ use tidings::{
     config::Settings,
 };
 
-use super::database::Database;
+use super::{Process, database::Database};
 
 /// What tokens are signed with here.
 pub const SECRET: &str = "the secret of the tests";
@@ -119,6 +119,13 @@ impl TestApp {
             process.kill().expect("the process can be killed");
             process.wait().expect("the process ends");
         }
+    }
+
+    /// A server that runs in a process of its own.
+    pub fn of(process: &Process, database: Database) -> Self {
+        let settings = Settings::load_with(None, |_| None).expect("the defaults are good");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { address: process.address, database, http: reqwest::Client::new(), server: None, settings, _folder: folder }
     }
 
     /// Stops the server and starts another one on the same database, at another port.

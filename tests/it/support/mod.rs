@@ -2,17 +2,22 @@
 
 mod app;
 mod database;
+mod disk;
 mod http;
 pub mod legacy;
+mod process;
 mod server;
 mod socket;
 
 use std::time::Duration;
 
 pub use app::{TestApp, User, id, token};
-pub use database::Database;
+pub use database::{Database};
+pub use disk::Disk;
 pub use http::Answer;
 pub use server::{Break, DatabaseServer, RedisServer, Wire};
+pub use process::{Process, program, refusal};
+pub use server::{Break, DatabaseServer, Wire};
 pub use socket::{Heard, Socket};
 
 /// How long anything may take. Nothing waits this long unless a test fails.

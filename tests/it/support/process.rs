@@ -1,0 +1,84 @@
+//! The program in a process of its own: one that serves, and one that is expected to refuse.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+/// The program, started by `before` if that is not empty, over a database. One that serves when it should refuse is ended in time.
+pub fn program(before: &[&str], folder: &Path, url: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("20").args(before).arg(env!("CARGO_BIN_EXE_tidings")).current_dir(folder).env_clear();
+    command.env("DATABASE_URL", url).env("HOST", "127.0.0.1").env("PORT", "0").env("JWT_SECRET", super::app::SECRET);
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// The one sentence with which a command refuses.
+pub fn refusal(command: &mut Command) -> String {
+    let output = command.output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    assert!(output.status.code() == Some(1) && said.lines().count() == 1 && said.starts_with("tidings: "), "{:?}: {said}", output.status);
+    said
+}
+
+/// A server in a process of its own. It is killed with the test.
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts the program over a database. A limit of the size of files is told to it as an error, not by a signal that ends it.
+    pub fn start(folder: &Path, url: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\"", env!("CARGO_BIN_EXE_tidings")]).current_dir(folder).env_clear();
+        command.env("DATABASE_URL", url).env("HOST", "127.0.0.1").env("PORT", "0").env("JWT_SECRET", super::app::SECRET);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let log = Arc::default();
+        listen(child.stderr.take().expect("a pipe"), &log);
+        let (mut lines, mut first) = (BufReader::new(child.stdout.take().expect("a pipe")), String::new());
+        lines.read_line(&mut first).expect("it speaks UTF-8");
+        let address = first.rsplit("http://").next().and_then(|address| address.trim().parse().ok());
+        let Some(address) = address else { panic!("it says {first:?} and {}", log.lock().expect("no holder panics")) };
+        // Whoever writes to a pipe that nobody reads is ended.
+        listen(lines, &Arc::default());
+        Self { child, address, log }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no holder panics").clone()
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
+    }
+}
+
+fn listen(mut pipe: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
+    let log = log.clone();
+    std::thread::spawn(move || {
+        let mut some = [0; 4096];
+        while let Ok(n @ 1..) = pipe.read(&mut some) {
+            log.lock().expect("no holder panics").push_str(&String::from_utf8_lossy(&some[..n]));
+        }
+    });
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
