@@ -29,4 +29,5 @@ mod soak;
 mod support;
 mod ticket_messages;
 mod tickets;
+mod tls;
 mod typing;

@@ -35,6 +35,17 @@ pub fn is_ci() -> bool {
     variable("CI").as_deref() == Some("true")
 }
 
+/// The certificate by which both servers of the tests can be verified, and one by which they cannot; nothing when they offer no TLS.
+pub fn authorities() -> Option<(String, String)> {
+    let folder = variable("TIDINGS_TEST_TLS")?;
+    Some((format!("{folder}/ca.pem"), format!("{folder}/other-ca.pem")))
+}
+
+/// The URL of a server of the tests by the name of its variable; nothing when there is none.
+pub fn server_url(name: &str) -> Option<String> {
+    variable(name)
+}
+
 /// Something that a test needs is not there: a failure in CI, a printed reason elsewhere.
 pub fn absent(what: &str) {
     assert!(!is_ci(), "{what}: tests that need it cannot run");
@@ -62,12 +73,16 @@ impl Database {
         Self::open(format!("sqlite://{}?mode=rwc", folder.join("test.db").display()), None).await
     }
 
-    /// An empty database on a server.
+    /// An empty database on a server, reached without TLS.
     pub async fn on(server: &str) -> Self {
         let name = format!("tidings_{}", random_hex::<8>());
-        let admin = if server.starts_with("postgres") { format!("{server}/postgres") } else { server.to_owned() };
+        let (admin, plain) = if server.starts_with("postgres") {
+            (format!("{server}/postgres?sslmode=disable"), "sslmode=disable")
+        } else {
+            (format!("{server}?ssl-mode=DISABLED"), "ssl-mode=DISABLED")
+        };
         manage(&admin, &format!("CREATE DATABASE {name}")).await;
-        Self::open(format!("{server}/{name}"), Some((admin, name))).await
+        Self::open(format!("{server}/{name}?{plain}"), Some((admin, name))).await
     }
 
     /// Another connection to the same database, for somebody else who writes there.

@@ -12,7 +12,7 @@ mod socket;
 use std::time::Duration;
 
 pub use app::{TestApp, User, id, token};
-pub use database::{Database};
+pub use database::{Database, absent, authorities, server_url};
 pub use disk::Disk;
 pub use http::Answer;
 pub use server::{Break, DatabaseServer, RedisServer, Wire};
