@@ -2,7 +2,16 @@
 
 #![expect(clippy::print_stdout, reason = "a command line answers on standard output")]
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use tidings::{app, auth::Tokens, config::LogFormat, config::Settings, store::Store};
@@ -34,6 +43,15 @@ enum Command {
         /// Change nothing, and say which steps have been taken and what the others would add
         #[arg(long)]
         status: bool,
+    },
+    /// Copy the SQLite database to a new file, while servers go on using it
+    ///
+    /// The copy is of one moment, holds all that was acknowledged before, is looked through for damage, and gets its name once it is whole
+    /// and on the disk. To restore it: stop the server, move the database away with its -wal and -shm, put the copy in its place, start.
+    Backup {
+        /// The file to make; one that exists is not overwritten
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Print a token for a user, for Postman or curl
     Token {
@@ -93,6 +111,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             println!("The schema is up to date.");
             Ok(())
         }
+        Command::Backup { file } => back_up(settings.database_url, file).await,
         Command::Token { user, role, expires } => {
             let auth = &settings.auth;
             let tokens = Tokens::new(&app::secret(&settings)?, auth.leeway, auth.require_expiry, &auth.admin_roles);
@@ -133,6 +152,29 @@ async fn serve(settings: Settings) -> Result<(), String> {
 /// Prints lines, if anybody reads them: a server goes on when nobody does.
 fn say(lines: &str) {
     writeln!(std::io::stdout(), "{lines}").ok();
+}
+
+async fn back_up(url: String, file: PathBuf) -> Result<(), String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopping, target) = (stop.clone(), file.clone());
+    let mut copying = tokio::task::spawn_blocking(move || {
+        let mut last = None;
+        Store::back_up(&url, &target, &stopping, |percent| {
+            if last.replace(percent) != Some(percent) {
+                println!("copied {percent} %");
+            }
+        })
+    });
+    let outcome = tokio::select! {
+        outcome = &mut copying => outcome,
+        () = until_told_to_stop() => {
+            stop.store(true, Ordering::Relaxed);
+            copying.await
+        }
+    };
+    let backup = outcome.map_err(|e| e.to_string())??;
+    println!("{} is a backup of {} bytes, checked and whole. To restore it: {}", file.display(), backup.bytes, backup.restore);
+    Ok(())
 }
 
 fn reachable(address: std::net::SocketAddr) -> String {

@@ -102,13 +102,32 @@ test('token prints a token that the server takes, and help tells what there is',
   assert.equal((await get([])).status, 403);
   assert.equal((await get(['--role', 'admin', '--expires', '1h'])).status, 200);
   const help = await run(['--help'], { cwd });
-  for (const word of ['serve', 'migrate', 'token', 'demo', '--config', 'JWT_SECRET']) assert.ok(help.stdout.includes(word), word);
+  for (const word of ['serve', 'migrate', 'backup', 'token', 'demo', '--config', 'JWT_SECRET']) assert.ok(help.stdout.includes(word), word);
 });
 
 test('migrate brings the schema up to date and ends', async (t) => {
   const cwd = folder(t);
   assert.equal((await run(['migrate'], { cwd })).code, 0);
   assert.ok(statSync(join(cwd, 'tidings.db')).size > 0);
+});
+
+test('backup copies the database of a running server to a private file, which another one can start on', async (t) => {
+  const cwd = folder(t);
+  const env = { HOST: '127.0.0.1', PORT: '0', JWT_SECRET: 'of this test' };
+  const { match: [, url] } = await start(t, [], LISTENS, { cwd, env });
+  const post = (base, path, body) => fetch(`${base}${path}`, {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
+  });
+  const account = { username: 'ann', email: 'ann@example.com', password: 'secret' };
+  assert.equal((await post(url, '/api/auth/register', account)).status, 201);
+  const { code, stdout } = await run(['backup', 'copy.db'], { cwd, env });
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /copied 100 %[\s\S]*To restore it/);
+  assert.equal(statSync(join(cwd, 'copy.db')).mode & 0o777, 0o600);
+  const again = await run(['backup', 'copy.db'], { cwd, env });
+  assert.deepEqual([again.code, /copy\.db exists already/.test(again.stderr)], [1, true]);
+  const restored = await start(t, [], LISTENS, { cwd, env: { ...env, DATABASE_URL: 'sqlite://copy.db' } });
+  assert.equal((await post(restored.match[1], '/api/auth/traveller/login', account)).status, 200);
 });
 
 test('the demo serves users, a conversation and a ticket, and its commands work as printed', async (t) => {

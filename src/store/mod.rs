@@ -1,5 +1,6 @@
 //! The database: the only user of `sea_orm`, and the home of every difference between the databases. No rule lives here.
 
+mod backup;
 mod connect;
 mod connections;
 mod conversations;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 
+pub use backup::Backup;
 pub use conversations::{InboxFilter, InboxRow};
 pub use messages::{Message, Page};
 pub use migration::Standing;

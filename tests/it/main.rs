@@ -4,6 +4,7 @@ mod accounts;
 mod adopted;
 mod adoption;
 mod architecture;
+mod backup;
 mod connecting;
 mod conversations;
 mod damage;

@@ -15,9 +15,8 @@ pub use app::{TestApp, User, id, token};
 pub use database::{Database, absent, authorities, server_url};
 pub use disk::Disk;
 pub use http::Answer;
-pub use server::{Break, DatabaseServer, RedisServer, Wire};
 pub use process::{Process, program, refusal};
-pub use server::{Break, DatabaseServer, Wire};
+pub use server::{Break, DatabaseServer, RedisServer, Wire};
 pub use socket::{Heard, Socket};
 
 /// How long anything may take. Nothing waits this long unless a test fails.
