@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Command, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{DEADLINE, Database, ROOMY, RedisServer, Socket, TestApp, User};
+use crate::support::{DEADLINE, Database, Process, ROOMY, RedisServer, Socket, TestApp, User};
 
 /// The settings of a node.
 fn settings(redis: &RedisServer) -> String {
@@ -217,7 +217,10 @@ async fn while_redis_is_away_each_node_serves_its_own_and_heals_when_it_is_back(
 async fn who_was_connected_to_a_node_that_is_killed_recovers_on_another_and_goes_offline_otherwise() {
     let Some(redis) = RedisServer::start().await else { return };
     let two = TestApp::with(&settings(&redis)).await;
-    let mut one = two.process(&settings(&redis)).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("config.toml"), settings(&redis)).expect("the settings are written");
+    let process = Process::start(folder.path(), &two.database.url);
+    let one = TestApp::of(&process, Database::beside(&two.database).await);
     becomes(&one, "ok").await;
     let (ann, bob, conversation) = two.pair().await;
     let carl = two.user("carl").await;
@@ -230,7 +233,7 @@ async fn who_was_connected_to_a_node_that_is_killed_recovers_on_another_and_goes
     let offset = a.heard_whole("message-received").await.arguments[1].clone();
     knows(&b, &[&ann, &carl]).await;
 
-    one.kill();
+    drop(process);
     b.send(conversation, "missed 1").await;
     b.send(conversation, "missed 2").await;
     let a = back(&two, &ann, &pid, &offset).await;

@@ -1,11 +1,6 @@
 //! The server under test: the real one, in this process, on a free port, over a fresh database.
 
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use entity::UserId;
 use serde_json::{Value, json};
@@ -29,7 +24,6 @@ pub struct TestApp {
     pub database: Database,
     pub(super) http: reqwest::Client,
     server: Option<Server>,
-    process: Option<Child>,
     settings: Settings,
     _folder: TempDir,
 }
@@ -86,7 +80,7 @@ impl TestApp {
         let settings = Settings::load_with(Some(&file), environment).expect("the settings are good");
         let server = Server::start(settings.clone()).await.expect("the server starts");
         let http = reqwest::Client::new();
-        Self { address: server.address, database, http, server: Some(server), process: None, settings, _folder: folder }
+        Self { address: server.address, database, http, server: Some(server), settings, _folder: folder }
     }
 
     /// Another server over the same database, with the same settings.
@@ -94,31 +88,7 @@ impl TestApp {
         let (database, folder) = (Database::beside(&self.database).await, tempfile::tempdir().expect("a temporary folder"));
         let server = Server::start(self.settings.clone()).await.expect("the server starts");
         let (address, http, settings) = (server.address, reqwest::Client::new(), self.settings.clone());
-        Self { address, database, http, server: Some(server), process: None, settings, _folder: folder }
-    }
-
-    /// Another server over the same database, in a process of its own, that can be killed.
-    pub async fn process(&self, overrides: &str) -> Self {
-        let (database, folder) = (Database::beside(&self.database).await, tempfile::tempdir().expect("a temporary folder"));
-        let file = folder.path().join("settings.toml");
-        std::fs::write(&file, overrides).expect("the settings are written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-        command.arg("--config").arg(file).current_dir(folder.path()).stdout(Stdio::piped());
-        command.env("HOST", "127.0.0.1").env("PORT", "0").env("DATABASE_URL", &database.url).env("JWT_SECRET", SECRET);
-        let mut process = command.spawn().expect("the program starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("it has an output")).lines();
-        let line = lines.next().expect("it says where it listens").expect("in words");
-        let address = line.rsplit("//").next().and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {line}"));
-        let (http, settings) = (reqwest::Client::new(), self.settings.clone());
-        Self { address, database, http, server: None, process: Some(process), settings, _folder: folder }
-    }
-
-    /// Kills the process, and waits until it is gone.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().expect("the process can be killed");
-            process.wait().expect("the process ends");
-        }
+        Self { address, database, http, server: Some(server), settings, _folder: folder }
     }
 
     /// A server that runs in a process of its own.
@@ -185,12 +155,6 @@ impl TestApp {
         let (ann, bob) = (self.user("ann").await, self.user("bob").await);
         let conversation = self.conversation(&ann, &bob).await;
         (ann, bob, conversation)
-    }
-}
-
-impl Drop for TestApp {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

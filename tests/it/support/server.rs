@@ -19,8 +19,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::DEADLINE;
 use super::database::{backend, is_ci};
+use super::{DEADLINE, say};
 
 /// A database server that belongs to one test.
 pub struct DatabaseServer {
@@ -40,13 +40,13 @@ impl DatabaseServer {
             DbBackend::MySql => mariadb(folder.path(), port),
             DbBackend::Postgres => postgres(folder.path(), port),
             _ => {
-                println!("skipped: SQLite is no server that could be away");
+                say("skipped: SQLite is no server that could be away");
                 return None;
             }
         };
         let Some(command) = command else {
             assert!(!is_ci(), "the programs of the database server are missing");
-            println!("skipped: the programs of the database server are missing");
+            say("skipped: the programs of the database server are missing");
             return None;
         };
         let mut server = Self { child: None, command, port, backend: backend(), _folder: folder };
@@ -174,12 +174,12 @@ impl RedisServer {
     /// A fresh server. Nothing, with a word, where there is no `redis-server`, and for SQLite, which is not shared by nodes.
     pub async fn start() -> Option<Self> {
         if backend() == DbBackend::Sqlite {
-            println!("skipped: several nodes do not share an SQLite file");
+            say("skipped: several nodes do not share an SQLite file");
             return None;
         }
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             assert!(!is_ci(), "there is no redis-server");
-            println!("skipped: there is no redis-server (Debian: apt-get install redis-server)");
+            say("skipped: there is no redis-server (Debian: apt-get install redis-server)");
             return None;
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("there is a free port").port();
