@@ -57,13 +57,32 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 /// How long a request may go on after the server was told to stop.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// All open connections, upgraded ones included.
+/// A server that stops closes its websockets one after the other, over this time at most, so that not all clients come back elsewhere at
+/// the same moment; so many of them at a time at least.
+const DRAIN: Duration = Duration::from_millis(2500);
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+const DRAIN_AT_ONCE: usize = 5;
+
+/// All open connections, and whether they have become websockets.
 #[derive(Clone, Default)]
-struct Open(Arc<Mutex<HashMap<u64, Link>>>);
+struct Open(Arc<Mutex<HashMap<u64, (Link, bool)>>>);
 
 impl Open {
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u64, Link>) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u64, (Link, bool)>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Closes all websockets, not all at once.
+    async fn drain(&self) {
+        let websockets = |links: &mut HashMap<u64, (Link, bool)>| -> Vec<Link> {
+            links.values().filter(|(_, is_websocket)| *is_websocket).map(|(link, _)| link.clone()).collect()
+        };
+        let links = self.change(websockets);
+        let steps = usize::try_from(DRAIN.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(1);
+        for some in links.chunks(links.len().div_ceil(steps).max(DRAIN_AT_ONCE)) {
+            some.iter().for_each(Link::cut);
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
     }
 }
 
@@ -83,7 +102,7 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
                 socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)).ok();
                 let stream = Arc::new(stream);
                 let peer = Peer { address, link: Link(Arc::downgrade(&stream)) };
-                open.change(|links| links.insert(number, peer.link.clone()));
+                open.change(|links| links.insert(number, (peer.link.clone(), false)));
                 let stream = Stream { stream, number, open: open.clone() };
                 requests.spawn(serve_one(stream, peer, app.clone(), stop.clone()));
             }
@@ -95,8 +114,9 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
         }
     }
     drop(listener);
-    tokio::time::timeout(LAST_REQUEST, async { while requests.join_next().await.is_some() {} }).await.ok();
-    open.change(|links| links.values().for_each(Link::cut));
+    let last_requests = tokio::time::timeout(LAST_REQUEST, async { while requests.join_next().await.is_some() {} });
+    tokio::join!(open.drain(), last_requests).1.ok();
+    open.change(|links| links.values().for_each(|(link, _)| link.cut()));
 }
 
 /// Serves the requests of one connection. When one upgrades it, the stream lives on in the websocket after this.
@@ -107,6 +127,7 @@ async fn serve_one(stream: Stream, peer: Peer, app: Router, mut stop: watch::Rec
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let (number, open) = (stream.number, stream.open.clone());
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
@@ -116,6 +137,12 @@ async fn serve_one(stream: Stream, peer: Peer, app: Router, mut stop: watch::Rec
             connection.await.ok();
         }
     }
+    // What is still there is a websocket.
+    open.change(|links| {
+        if let Some((_, is_websocket)) = links.get_mut(&number) {
+            *is_websocket = true;
+        }
+    });
 }
 
 /// A TCP stream that a [`Link`] may point to.

@@ -41,8 +41,8 @@ pub struct Server {
     stop: tokio::sync::watch::Sender<bool>,
 }
 
-/// How long a stopping server waits for what is under way.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a server takes to stop, whatever hangs.
+const PATIENCE: Duration = Duration::from_millis(4500);
 
 impl Server {
     /// Opens the database, brings its schema up to date, and listens.
@@ -85,15 +85,18 @@ impl Server {
         &self.chat
     }
 
-    /// Stops accepting, stores what was accepted, and closes all connections, so that clients reconnect to whoever comes next.
+    /// Stops accepting, closes all connections, so that clients reconnect to another node or to whoever comes next, and stores what was accepted.
     pub async fn stop(self) {
-        self.stop.send(true).ok();
-        tokio::time::timeout(PATIENCE, self.chat.flush()).await.ok();
-        tokio::time::timeout(PATIENCE, self.listening).await.ok();
-        if let Some(cluster) = self.cluster {
-            tokio::time::timeout(PATIENCE, cluster.leave()).await.ok();
-        }
-        tokio::time::timeout(PATIENCE, self.store.close()).await.ok();
+        let stopping = async {
+            self.stop.send(true).ok();
+            self.listening.await.ok();
+            self.chat.flush().await;
+            if let Some(cluster) = self.cluster {
+                cluster.leave().await;
+            }
+            self.store.close().await;
+        };
+        tokio::time::timeout(PATIENCE, stopping).await.ok();
     }
 }
 

@@ -129,3 +129,23 @@ async fn a_server_that_stops_stores_what_it_acked_and_closes_transports_not_name
     assert!(stored.len() >= heard, "{heard} were announced, {} are stored", stored.len());
     assert!(stored.iter().enumerate().all(|(n, text)| *text == n.to_string()), "in order, without a gap");
 }
+
+#[tokio::test]
+async fn a_server_that_stops_sends_its_clients_away_one_after_the_other() {
+    let mut app = TestApp::with(ROOMY).await;
+    let ann = app.user("ann").await;
+    let mut sockets = Vec::new();
+    for _ in 0..55 {
+        sockets.push(app.socket(&ann).await);
+    }
+    let leaving = async {
+        let closed = futures_util::future::select_all(sockets.iter().map(|socket| Box::pin(socket.closed())));
+        closed.await;
+        assert!(sockets.iter().any(|socket| !socket.is_closed()), "not all at once");
+        for socket in &sockets {
+            socket.closed().await;
+            assert!(!socket.is_disconnected());
+        }
+    };
+    tokio::join!(app.stop(), leaving);
+}

@@ -312,6 +312,11 @@ impl Socket {
         self.ear.wait("end of the connection", |state| state.is_closed.then_some(())).await;
     }
 
+    /// Whether the server has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.ear.state().is_closed
+    }
+
     /// Whether the server has disconnected the namespace.
     pub fn is_disconnected(&self) -> bool {
         self.ear.state().is_disconnected
