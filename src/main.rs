@@ -65,8 +65,27 @@ enum Command {
         #[arg(long, default_value = "7d", value_parser = humantime::parse_duration)]
         expires: Duration,
     },
+    /// Ban a user, or let one in again, on all running nodes within a second
+    User {
+        #[command(subcommand)]
+        action: UserAction,
+    },
     /// Serve a fresh demo database in a temporary folder, and print users, tokens and commands to try
     Demo,
+}
+
+#[derive(Subcommand)]
+enum UserAction {
+    /// Close all sockets of a user, and take no token of the user any more
+    Ban {
+        /// The user's id
+        id: i64,
+    },
+    /// Let a user in again
+    Unban {
+        /// The user's id
+        id: i64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -118,6 +137,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
             println!("{}", tokens.sign(entity::UserId(user), role.as_deref(), expires).map_err(|e| e.to_string())?);
             Ok(())
         }
+        Command::User { action } => change_user(&settings, action).await,
         Command::Demo => demo::run(settings).await,
     }
 }
@@ -146,6 +166,21 @@ async fn serve(settings: Settings) -> Result<(), String> {
         () = server.stop() => {}
         () = until_told_to_stop() => {}
     }
+    Ok(())
+}
+
+async fn change_user(settings: &Settings, action: UserAction) -> Result<(), String> {
+    let store = Store::open(&settings.database_url, &settings.database, false).await?;
+    let (UserAction::Ban { id } | UserAction::Unban { id }) = action;
+    let user = entity::UserId(id);
+    let outcome = match (store.find_user(user).await, action) {
+        (Ok(None), _) => return Err(format!("There is no user {id}.")),
+        (Err(e), _) => Err(e),
+        (Ok(Some(_)), UserAction::Ban { .. }) => store.ban(user, tidings::clock::now()).await.map(|()| "banned"),
+        (Ok(Some(_)), UserAction::Unban { .. }) => store.unban(user).await.map(|()| "no longer banned"),
+    };
+    store.close().await;
+    say(&format!("User {id} is {}.", outcome.map_err(|e| e.to_string())?));
     Ok(())
 }
 

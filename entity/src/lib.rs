@@ -1,5 +1,6 @@
 //! The tables of tidings as SeaORM entities, and the id types. No query and no rule lives here.
 
+pub mod banned_user;
 pub mod conversation;
 mod ids;
 pub mod message;

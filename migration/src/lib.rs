@@ -7,6 +7,7 @@ mod change;
 mod columns;
 mod m2026_11_01_tables;
 mod m2026_11_02_additions;
+mod m2026_11_23_bans;
 
 use change::Change;
 
@@ -27,9 +28,10 @@ struct Step {
     changes: fn(&SchemaManager) -> Vec<Change>,
 }
 
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     Step { name: "m2026_11_01_tables", changes: m2026_11_01_tables::changes },
     Step { name: "m2026_11_02_additions", changes: m2026_11_02_additions::changes },
+    Step { name: "m2026_11_23_bans", changes: m2026_11_23_bans::changes },
 ];
 
 impl MigrationName for Step {

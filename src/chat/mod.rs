@@ -2,6 +2,7 @@
 //! outbox; it knows nothing of HTTP, sockets or JSON.
 
 mod accounts;
+mod bans;
 mod conversations;
 mod guests;
 mod messages;
@@ -21,6 +22,7 @@ use quick_cache::sync::Cache;
 use tokio::{sync::Semaphore, time::Instant};
 
 pub use accounts::{LoginKind, NewAccount};
+pub use bans::BANNED;
 pub use conversations::{InboxQuery, Participant};
 pub use guests::Visitor;
 pub use messages::Message;
@@ -46,6 +48,7 @@ pub struct Chat {
     presence: presence::Presence,
     typing: typing::Typing,
     guests: guests::Guests,
+    bans: bans::Bans,
     /// A conversation's two users never change.
     members: Cache<ConversationId, (UserId, UserId)>,
     /// The users who were found in the database lately, and when.
@@ -77,6 +80,7 @@ impl Chat {
             presence: presence::Presence::default(),
             typing: typing::Typing::default(),
             guests: guests::Guests::new(settings.presence.guest_window, settings.presence.guest_claims_per_address),
+            bans: bans::Bans::default(),
             members: Cache::new(100_000),
             users: Cache::new(100_000),
             hashing: Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
@@ -84,9 +88,10 @@ impl Chat {
         })
     }
 
-    /// The actor behind a token. Refused: a token that proves nothing or has expired, a user who does not exist.
+    /// The actor behind a token. Refused: a token that proves nothing or has expired, a user who does not exist or is banned.
     pub async fn authenticate(&self, token: &str) -> Result<Actor> {
         let claims = self.tokens.verify(token)?;
+        self.require_not_banned(claims.user)?;
         let actor = |name| Actor { id: claims.user, name, is_admin: claims.is_admin, expires_at: claims.expires_at };
         match self.store.find_user(claims.user).await {
             Ok(Some(user)) => {
@@ -104,6 +109,7 @@ impl Chat {
 
     /// Whether the actor of a living socket still exists; asked before each of its events, answered from memory for a moment.
     pub async fn require_present(&self, actor: &Actor) -> Result<()> {
+        self.require_not_banned(actor.id)?;
         if self.remembered(actor.id, PRESENT_FOR).is_some() {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! The REST interface: all routes in one list, and the forms of answers. Handlers extract, call the chat, answer; no rule lives here.
 
 mod accounts;
+mod admin;
 mod conversations;
 mod extract;
 mod support;
@@ -35,6 +36,8 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
         .route("/support/tickets/{id}", get(support::details))
         .route("/support/tickets/{id}/respond", post(support::respond))
         .route("/support/tickets/{id}/status", put(support::change).patch(support::change))
+        .route("/admin/users/{id}/ban", post(admin::ban))
+        .route("/admin/users/{id}/unban", post(admin::unban))
         .fallback(not_found);
     let mut router = Router::new().nest("/api/messaging", messaging).route("/api/messaging/", any(not_found));
     if accounts {

@@ -19,7 +19,7 @@ use super::conn::{Conn, State};
 use super::gate::Gate;
 use super::order::{Order, SharedOrder};
 use super::recovery::{Following, message_of};
-use crate::chat::{Audience, Event, Fact, Outbox, Room, SocketId};
+use crate::chat::{Audience, BANNED, Event, Fact, Outbox, Room, SocketId};
 use crate::config::Settings;
 use crate::wire::outbound::{self, Frame};
 
@@ -221,6 +221,14 @@ impl Hub {
     /// Disconnects all sockets of a user for good.
     pub fn expel_user(&self, user: UserId) {
         self.sockets_of(user).iter().for_each(|conn| self.expel(conn));
+    }
+
+    /// Tells all sockets of a user that it is banned, and disconnects them for good.
+    pub fn turn_out(&self, user: UserId) {
+        for conn in self.sockets_of(user) {
+            conn.send(&outbound::failure(&BANNED, &Default::default())).ok();
+            self.expel(&conn);
+        }
     }
 
     /// Cuts off the sockets that a client has left behind, when it came back by the private id of its session.

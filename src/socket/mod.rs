@@ -57,6 +57,8 @@ pub struct Context {
     pub proxies: Arc<Proxies>,
 }
 
+/// How often it is read who is banned: a ban by the command line or another node holds within a second.
+const BANS: Duration = Duration::from_millis(500);
 /// How long a connection may stay without saying CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -87,6 +89,7 @@ pub fn routes(context: Context, chores: Chores) -> Router {
     tokio::spawn(sign_off(context.clone(), chores.cut));
     tokio::spawn(order::catch_up(context.clone(), chores.behind));
     tokio::spawn(watch(context.clone()));
+    tokio::spawn(watch_bans(context.clone()));
     let gate = middleware::from_fn_with_state(context.hub.gate.clone(), Gate::pass);
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
 }
@@ -284,6 +287,18 @@ async fn watch(context: Context) {
             context.hub.gate.forget_old();
             let pids: Vec<String> = conns.iter().filter_map(|conn| conn.state().pid.clone()).collect();
             context.chat.touch_sessions(&pids).await;
+        }
+    }
+}
+
+/// Turns out whom another process has banned.
+async fn watch_bans(context: Context) {
+    let mut tick = tokio::time::interval(BANS);
+    loop {
+        tick.tick().await;
+        // While the database is away nobody can be banned.
+        for user in context.chat.refresh_bans().await.unwrap_or_default() {
+            context.hub.turn_out(user);
         }
     }
 }

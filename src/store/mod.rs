@@ -1,6 +1,7 @@
 //! The database: the only user of `sea_orm`, and the home of every difference between the databases. No rule lives here.
 
 mod backup;
+mod bans;
 mod connect;
 mod connections;
 mod conversations;

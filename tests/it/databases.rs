@@ -28,7 +28,7 @@ async fn nodes_that_start_at_the_same_moment_on_an_empty_database_take_turns() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let steps: Vec<String> = database.all("SELECT version FROM seaql_migrations ORDER BY version").await;
-    assert_eq!(steps, ["m2026_11_01_tables", "m2026_11_02_additions"], "each step was taken once");
+    assert_eq!(steps, ["m2026_11_01_tables", "m2026_11_02_additions", "m2026_11_23_bans"], "each step was taken once");
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn the_status_says_what_would_be_added_and_changes_nothing() {
     assert_eq!(database.everything().await, [] as [String; 0]);
     assert_eq!(status(), before, "nothing was done");
     says(&mut tidings(folder.path(), &database.url, &["migrate"]));
-    assert_eq!(status(), "applied m2026_11_01_tables\napplied m2026_11_02_additions\n");
+    assert_eq!(status(), "applied m2026_11_01_tables\napplied m2026_11_02_additions\napplied m2026_11_23_bans\n");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod adopted;
 mod adoption;
 mod architecture;
 mod backup;
+mod bans;
 mod connecting;
 mod conversations;
 mod damage;
