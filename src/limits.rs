@@ -34,12 +34,15 @@ pub struct Limits {
     writes: DefaultKeyedRateLimiter<UserId>,
     searches: DefaultKeyedRateLimiter<UserId>,
     logins: DefaultKeyedRateLimiter<IpAddr>,
+    handshakes: DefaultKeyedRateLimiter<IpAddr>,
+    guests: DefaultKeyedRateLimiter<u64>,
 }
 
 impl Limits {
     /// Empty buckets of the configured sizes.
     pub fn new(settings: &config::Limits) -> Self {
-        let keyed = |rate: Rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate.per_second).allow_burst(rate.burst));
+        let quota = |rate: Rate| Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        let keyed = |rate: Rate| DefaultKeyedRateLimiter::keyed(quota(rate));
         let period = settings.login_window / settings.logins.get();
         let logins = Quota::with_period(period.max(Duration::from_nanos(1))).map(|q| q.allow_burst(settings.logins));
         Self {
@@ -48,6 +51,8 @@ impl Limits {
             writes: keyed(settings.writes),
             searches: keyed(settings.searches),
             logins: DefaultKeyedRateLimiter::keyed(logins.unwrap_or(Quota::per_second(settings.logins))),
+            handshakes: DefaultKeyedRateLimiter::keyed(quota(settings.handshakes)),
+            guests: DefaultKeyedRateLimiter::keyed(quota(settings.guest_events)),
         }
     }
 
@@ -67,12 +72,24 @@ impl Limits {
         self.logins.check_key(&network_of(address)).map_err(refusal)
     }
 
+    /// Counts one new connection of a client address; IPv6 clients count by their /64.
+    pub fn check_handshake(&self, address: IpAddr) -> Result<()> {
+        self.handshakes.check_key(&network_of(address)).map_err(refusal)
+    }
+
+    /// Counts one event of a socket without a token.
+    pub fn check_guest(&self, socket: u64) -> Result<()> {
+        self.guests.check_key(&socket).map_err(refusal)
+    }
+
     /// Forgets the buckets that are full again. To be called now and then, so that memory follows those who are active.
     pub fn forget_idle(&self) {
         for buckets in [&self.sends, &self.events, &self.writes, &self.searches] {
             buckets.retain_recent();
         }
         self.logins.retain_recent();
+        self.handshakes.retain_recent();
+        self.guests.retain_recent();
     }
 }
 
@@ -80,7 +97,8 @@ fn refusal(until: NotUntil<governor::clock::QuantaInstant>) -> Error {
     Error::RateLimited { retry_after: until.wait_time_from(DefaultClock::default().now()) }
 }
 
-fn network_of(address: IpAddr) -> IpAddr {
+/// An IPv4 address, or the /64 network of an IPv6 one.
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

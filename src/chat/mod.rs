@@ -14,7 +14,7 @@ mod text;
 mod tickets;
 mod typing;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use entity::{ConversationId, UserId};
@@ -130,6 +130,16 @@ impl Chat {
     /// Counts one use of a limited action, or refuses it.
     pub fn limit(&self, what: Limited, actor: &Actor) -> Result<()> {
         self.limits.check(what, actor.id)
+    }
+
+    /// Counts one new connection of a client address, or refuses it.
+    pub fn limit_handshake(&self, address: IpAddr) -> Result<()> {
+        self.limits.check_handshake(address)
+    }
+
+    /// Counts one event of a guest, or refuses it.
+    pub fn limit_guest(&self, socket: SocketId) -> Result<()> {
+        self.limits.check_guest(socket.0)
     }
 
     /// Whether the database answers and can be written.

@@ -1,6 +1,6 @@
 //! What handlers take from a request: the caller, a JSON body, ids and queries. What is malformed becomes our own error, never a library's text.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use axum::{
     RequestPartsExt,
@@ -62,6 +62,9 @@ impl FromRequestParts<Context> for ClientAddress {
     }
 }
 
+/// How long a whole body may take, however steadily it drips.
+const BODY: Duration = Duration::from_secs(10);
+
 /// A JSON body.
 pub struct Body<T>(pub T);
 
@@ -74,7 +77,8 @@ impl<T: DeserializeOwned> FromRequest<Context> for Body<T> {
         if mime != "application/json" && !(mime.starts_with("application/") && mime.ends_with("+json")) {
             return Err(Error::UnsupportedMediaType);
         }
-        let bytes = Bytes::from_request(request, api).await.map_err(|rejection| {
+        let whole = tokio::time::timeout(BODY, Bytes::from_request(request, api)).await;
+        let bytes = whole.map_err(|_| Error::invalid("The body took too long"))?.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Error::TooLarge } else { Error::invalid("The body could not be read") }
         })?;
         serde_json::from_slice(&bytes).map(Self).map_err(|e| match e.classify() {

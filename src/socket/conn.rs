@@ -80,6 +80,7 @@ pub struct Incoming {
 #[derive(Default)]
 struct Inbox {
     waiting: VecDeque<Incoming>,
+    bytes: usize,
     open: bool,
     running: bool,
 }
@@ -153,9 +154,11 @@ impl Conn {
     /// Queues an event, or gives it back when too many wait.
     pub fn push(self: &Arc<Self>, context: &Context, event: Incoming) -> Result<(), Incoming> {
         let mut inbox = self.inbox();
-        if inbox.waiting.len() >= context.settings.limits.inbound_queue {
+        let (limits, bytes) = (&context.settings.limits, inbox.bytes.saturating_add(event.packet.len()));
+        if inbox.waiting.len() >= limits.inbound_queue || bytes > limits.inbound_bytes {
             return Err(event);
         }
+        inbox.bytes = bytes;
         inbox.waiting.push_back(event);
         self.run(context, &mut inbox);
         Ok(())
@@ -196,6 +199,7 @@ impl Conn {
             inbox.waiting.clear();
         }
         let next = inbox.waiting.pop_front();
+        inbox.bytes = next.as_ref().map_or(0, |event| inbox.bytes.saturating_sub(event.packet.len()));
         inbox.running = next.is_some();
         next
     }

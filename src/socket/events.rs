@@ -18,6 +18,11 @@ use crate::wire::outbound::{self, ack};
 /// Handles one event of a socket, and answers it when that was asked for.
 pub async fn handle(context: &Context, conn: &Arc<Conn>, incoming: Incoming) {
     let (reference, event) = inbound::parse(incoming.packet.as_str());
+    if conn.actor.is_none()
+        && let Err(limited) = context.chat.limit_guest(conn.id)
+    {
+        return refuse(context, conn, &reference, incoming.ack, &limited);
+    }
     let event = match (event, &conn.actor) {
         (Ok(ClientEvent::UserOnline(user)), None) => return claim(context, conn, user, incoming.ack).await,
         (_, None) => Err(Error::Unauthorized("Authentication token is required")),

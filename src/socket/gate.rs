@@ -1,4 +1,4 @@
-//! What stands before the Socket.IO service: foreign origins stay out of websockets, and a session that was cut off stays cut off. The
+//! What stands before the Socket.IO service: foreign origins stay out of websockets, nobody connects too often, and a session that was cut off stays cut off. The
 //! library can close a namespace but no transport; here the transport's TCP connection is shut, or a poller is told that its session is over.
 
 use std::{
@@ -18,9 +18,11 @@ use serde_json::json;
 use socketioxide_core::Sid;
 use tokio::time::Instant;
 
+use super::Context;
 use crate::app::{Link, Peer};
 use crate::clock;
 use crate::origin::Origins;
+use crate::rest::visitor;
 
 /// The gate before the Socket.IO service.
 pub struct Gate {
@@ -79,29 +81,36 @@ impl Gate {
             Session::Cut(at) => at.elapsed() < CUT_FOR,
         });
     }
+}
 
-    /// The middleware.
-    pub async fn pass(State(gate): State<Arc<Self>>, request: Request, next: Next) -> Response {
-        let headers = request.headers();
-        let is_upgrade = headers.get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
-        if let Some(origin) = headers.get(header::ORIGIN)
-            && is_upgrade
-            && !gate.origins.allow(origin, headers.get(header::HOST))
-        {
-            return (StatusCode::FORBIDDEN, "Origin not allowed").into_response();
-        }
-        let session = session_of(request.uri().query().unwrap_or_default()).map(str::to_owned);
-        let Some(sid) = session else { return next.run(request).await };
-        if let Some(Session::Cut(_)) = gate.sessions().get(&sid) {
-            return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
-        }
-        let link = request.extensions().get::<Peer>().filter(|_| is_upgrade).map(|peer| peer.link.clone());
-        let response = next.run(request).await;
-        if let Some(link) = link.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            gate.sessions().entry(sid).or_insert(Session::Upgraded(link));
-        }
-        response
+/// The middleware.
+pub async fn pass(State(context): State<Context>, request: Request, next: Next) -> Response {
+    let gate = &context.hub.gate;
+    let headers = request.headers();
+    let is_upgrade = headers.get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if let Some(origin) = headers.get(header::ORIGIN)
+        && is_upgrade
+        && !gate.origins.allow(origin, headers.get(header::HOST))
+    {
+        return (StatusCode::FORBIDDEN, "Origin not allowed").into_response();
     }
+    let session = session_of(request.uri().query().unwrap_or_default()).map(str::to_owned);
+    let Some(sid) = session else {
+        let (parts, body) = request.into_parts();
+        if let Err(limited) = context.chat.limit_handshake(visitor(&parts, &context.proxies).address) {
+            return limited.into_response();
+        }
+        return next.run(Request::from_parts(parts, body)).await;
+    };
+    if let Some(Session::Cut(_)) = gate.sessions().get(&sid) {
+        return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
+    }
+    let link = request.extensions().get::<Peer>().filter(|_| is_upgrade).map(|peer| peer.link.clone());
+    let response = next.run(request).await;
+    if let Some(link) = link.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        gate.sessions().entry(sid).or_insert(Session::Upgraded(link));
+    }
+    response
 }
 
 fn session_of(query: &str) -> Option<&str> {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -21,6 +22,7 @@ use super::order::{Order, SharedOrder};
 use super::recovery::{Following, message_of};
 use crate::chat::{Audience, BANNED, Event, Fact, Outbox, Room, SocketId};
 use crate::config::Settings;
+use crate::limits::network_of;
 use crate::wire::outbound::{self, Frame};
 
 /// The sockets of this node.
@@ -45,6 +47,8 @@ struct Registry {
     rooms: HashMap<Room, Vec<Arc<Conn>>>,
     /// Of the rooms that are followed here.
     orders: HashMap<Room, SharedOrder>,
+    /// How many sockets there are of each client address.
+    addresses: HashMap<IpAddr, usize>,
     admins: Vec<Arc<Conn>>,
 }
 
@@ -69,6 +73,15 @@ impl Registry {
     fn enter(&mut self, following: Following, conn: &Arc<Conn>) {
         self.rooms.entry(following.room).or_default().push(conn.clone());
         self.orders.entry(following.room).or_insert_with(|| Arc::new(Mutex::new(Order::since(following.reached()))));
+    }
+
+    fn leave_address(&mut self, address: IpAddr) {
+        if let Some(count) = self.addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&address);
+            }
+        }
     }
 
     fn leave(&mut self, room: Room, socket: SocketId) {
@@ -117,6 +130,7 @@ impl Hub {
             return false;
         }
         registry.sockets.insert(conn.id, conn.clone());
+        *registry.addresses.entry(network_of(conn.visitor.address)).or_default() += 1;
         if let Some(actor) = &conn.actor {
             registry.users.entry(actor.id).or_default().push(conn.clone());
             if actor.is_admin {
@@ -140,7 +154,9 @@ impl Hub {
     pub(super) fn remove(&self, conn: &Conn) {
         let mut registry = self.write();
         let rooms: Vec<Room> = conn.state().following.drain(..).map(|f| f.room).collect();
-        registry.sockets.remove(&conn.id);
+        if registry.sockets.remove(&conn.id).is_some() {
+            registry.leave_address(network_of(conn.visitor.address));
+        }
         if let Some(user) = conn.user() {
             remove(&mut registry.users, &user, conn.id);
         }
@@ -195,6 +211,11 @@ impl Hub {
     /// The sockets of a user, guests included.
     pub(super) fn sockets_of(&self, user: UserId) -> Vec<Arc<Conn>> {
         self.read().users.get(&user).cloned().unwrap_or_default()
+    }
+
+    /// How many sockets a client address has.
+    pub(super) fn count_from(&self, address: IpAddr) -> usize {
+        self.read().addresses.get(&network_of(address)).copied().unwrap_or_default()
     }
 
     /// How many sockets there are.

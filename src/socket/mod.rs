@@ -90,7 +90,7 @@ pub fn routes(context: Context, chores: Chores) -> Router {
     tokio::spawn(order::catch_up(context.clone(), chores.behind));
     tokio::spawn(watch(context.clone()));
     tokio::spawn(watch_bans(context.clone()));
-    let gate = middleware::from_fn_with_state(context.hub.gate.clone(), Gate::pass);
+    let gate = middleware::from_fn_with_state(context.clone(), gate::pass);
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
 }
 
@@ -164,6 +164,10 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Auth) -> 
 }
 
 async fn authenticate(context: &Context, socket: &SocketRef<LineAdapter>, auth: &Auth) -> Result<Option<Actor>> {
+    let from = visitor(socket.req_parts(), &context.proxies);
+    if context.hub.count_from(from.address) >= context.settings.limits.sockets_per_address {
+        return Err(Error::invalid("Too many connections from this address"));
+    }
     let token = match &auth.token {
         serde_json::Value::String(token) if !token.is_empty() => Some(token.strip_prefix("Bearer ").unwrap_or(token)),
         serde_json::Value::Null => bearer(&socket.req_parts().headers),

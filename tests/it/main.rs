@@ -14,6 +14,7 @@ mod disk;
 mod guests;
 mod history;
 mod joins;
+mod limits;
 mod matrix;
 mod messages;
 mod nodes;

@@ -29,6 +29,9 @@ events = { per_second = 1000000, burst = 1000000 }
 writes = { per_second = 1000000, burst = 1000000 }
 searches = { per_second = 1000000, burst = 1000000 }
 logins = 1000000
+guest_events = { per_second = 1000000, burst = 1000000 }
+handshakes = { per_second = 1000000, burst = 1000000 }
+inbound_bytes = 1000000000
 inbound_queue = 100000
 outbound_queue = 100000
 ";
