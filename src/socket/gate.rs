@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -100,7 +100,7 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
         if let Err(limited) = context.chat.limit_handshake(visitor(&parts, &context.proxies).address) {
             return limited.into_response();
         }
-        return next.run(Request::from_parts(parts, body)).await;
+        return next.run(Request::from_parts(unpinned(parts), body)).await;
     };
     if let Some(Session::Cut(_)) = gate.sessions().get(&sid) {
         return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
@@ -111,6 +111,40 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
         gate.sessions().entry(sid).or_insert(Session::Upgraded(link));
     }
     response
+}
+
+/// What is asked of a handshake's headers later, and what makes it a websocket.
+const KEPT: [HeaderName; 12] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    header::ORIGIN,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_VERSION,
+    header::UPGRADE,
+    header::USER_AGENT,
+];
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The library keeps the parts of a handshake for as long as the socket lives, and each of them a reference into the buffer that it was read
+/// into, which is 8 KB and more. Copies let that go.
+fn unpinned(mut parts: Parts) -> Parts {
+    let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    let mut headers = HeaderMap::with_capacity(KEPT.len());
+    for name in KEPT.iter().chain([&FORWARDED_FOR]) {
+        for value in parts.headers.get_all(name).iter().filter_map(copy) {
+            headers.append(name, value);
+        }
+    }
+    parts.headers = headers;
+    if let Ok(uri) = parts.uri.to_string().parse() {
+        parts.uri = uri;
+    }
+    parts
 }
 
 fn session_of(query: &str) -> Option<&str> {

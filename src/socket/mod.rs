@@ -70,6 +70,8 @@ pub fn routes(context: Context, chores: Chores) -> Router {
         .ws_max_message_size(limits.event_bytes)
         .ws_max_frame_size(limits.event_bytes)
         .max_buffer_size(limits.outbound_queue)
+        // What is read is mostly one short event; every socket has one of these.
+        .ws_read_buffer_size(512)
         .with_parser(ParserConfig::common().max_incoming_binaries(0))
         .connect_timeout(CONNECT_TIMEOUT)
         .with_adapter::<LineAdapter>(context.hub.line.clone())

@@ -34,6 +34,12 @@ pub fn options(url: &str, connections: u32) -> ConnectOptions {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE)
+            // A statement of many rows keeps what it may have to take back: in memory, not in a file of its own.
+            .pragma("temp_store", "memory")
+            // The log is folded into the file every 16 MB, not in the middle of every few batches.
+            .pragma("wal_autocheckpoint", "4000")
+            // The ids of a whole batch reach us at once.
+            .row_buffer_size(512)
     });
     options
 }

@@ -141,7 +141,11 @@ impl SendKey {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        Self(hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect())
+        let mut key = String::with_capacity(32);
+        for byte in hash.finalize().iter().take(16) {
+            key.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')));
+        }
+        Self(key)
     }
 }
 
