@@ -1,11 +1,11 @@
 //! What handlers take from a request: the caller, a JSON body, ids and queries. What is malformed becomes our own error, never a library's text.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     RequestPartsExt,
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, Method, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 use crate::app::Peer;
 use crate::auth::Actor;
 use crate::chat::Visitor;
-use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 use crate::origin::{Proxies, bearer};
 use crate::socket::Context;
 use crate::wire::inbound::decimal_id;
+pub use crate::wire::query::Params;
 
 /// The authenticated caller. Writing requests are counted; every request vouches for guest sockets of the same client.
 pub struct Caller(pub Actor);
@@ -101,53 +101,10 @@ impl FromRequestParts<Context> for Id {
     }
 }
 
-/// The query of a request. Nonsense in it is a 400 that names the parameter.
-pub struct Params(HashMap<String, String>);
-
 impl FromRequestParts<Context> for Params {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self> {
-        let Query(pairs) = parts.extract::<Query<Vec<(String, String)>>>().await.map_err(|_| Error::invalid("The query is malformed"))?;
-        Ok(Self(pairs.into_iter().collect()))
-    }
-}
-
-impl Params {
-    /// A parameter as it is.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// A parameter that is an id.
-    pub fn id(&self, name: &'static str) -> Result<Option<i64>> {
-        self.parse(name, decimal_id, "a positive number")
-    }
-
-    /// How many rows are asked for.
-    pub fn limit(&self) -> Result<Option<u64>> {
-        self.parse("limit", |text| text.parse().ok().filter(|n| (1..=1000).contains(n)), "a number from 1 to 1000")
-    }
-
-    /// A parameter that is a moment.
-    pub fn moment(&self, name: &'static str) -> Result<Option<Timestamp>> {
-        // In a query that was not encoded a `+` has become a blank.
-        let moment = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?.to_utc());
-        self.parse(name, moment, "an ISO 8601 moment")
-    }
-
-    /// A parameter that is one of a few words; an empty one is none.
-    pub fn word<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>, allowed: &str) -> Result<Option<T>> {
-        match self.text(name).filter(|text| !text.is_empty()) {
-            Some(text) => parse(text).map(Some).ok_or_else(|| Error::invalid(format!("{name} must be one of {allowed}"))),
-            None => Ok(None),
-        }
-    }
-
-    fn parse<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>, form: &str) -> Result<Option<T>> {
-        match self.text(name) {
-            Some(text) => parse(text).map(Some).ok_or_else(|| Error::invalid(format!("{name} must be {form}"))),
-            None => Ok(None),
-        }
+        Self::of(&parts.uri)
     }
 }

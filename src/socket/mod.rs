@@ -26,9 +26,9 @@ use crate::chat::{Chat, Fact, Outbox, SocketId};
 use crate::clock;
 use crate::config::{Guests, Settings};
 use crate::error::{Error, Result};
-use crate::origin::{Proxies, bearer};
+use crate::origin::Proxies;
 use crate::rest::visitor;
-use crate::wire::outbound;
+use crate::wire::{handshake::Handshake, outbound};
 
 use adapter::LineAdapter;
 pub use conn::Conn;
@@ -96,24 +96,6 @@ pub fn routes(context: Context, chores: Chores) -> Router {
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
 }
 
-/// What a client may say in its CONNECT packet. Fields of another form than asked for are taken as absent, but for the token.
-#[derive(Default)]
-struct Auth {
-    token: serde_json::Value,
-    pid: Option<String>,
-    offset: Option<String>,
-    recovery: bool,
-}
-
-impl From<serde_json::Map<String, serde_json::Value>> for Auth {
-    fn from(mut fields: serde_json::Map<String, serde_json::Value>) -> Self {
-        let text = |name: &str| fields.get(name).and_then(|v| v.as_str()).map(str::to_owned);
-        let (pid, offset) = (text("pid"), text("offset"));
-        let recovery = fields.get("recovery").is_some_and(|v| v == true);
-        Self { token: fields.remove("token").unwrap_or_default(), pid, offset, recovery }
-    }
-}
-
 /// Why a socket is refused; the client's `connect_error` shows the sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -126,7 +108,7 @@ struct Admitted {
     restored: Option<Arc<Restored>>,
 }
 
-async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Auth) -> Result<(), Refused> {
+async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake) -> Result<(), Refused> {
     let actor = authenticate(&context, &socket, &auth).await.map_err(|error| {
         tracing::debug!(code = crate::wire::error::code(&error), "a socket was refused");
         Refused(error.to_string())
@@ -165,17 +147,12 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Auth) -> 
     Ok(())
 }
 
-async fn authenticate(context: &Context, socket: &SocketRef<LineAdapter>, auth: &Auth) -> Result<Option<Actor>> {
+async fn authenticate(context: &Context, socket: &SocketRef<LineAdapter>, auth: &Handshake) -> Result<Option<Actor>> {
     let from = visitor(socket.req_parts(), &context.proxies);
     if context.hub.count_from(from.address) >= context.settings.limits.sockets_per_address {
         return Err(Error::invalid("Too many connections from this address"));
     }
-    let token = match &auth.token {
-        serde_json::Value::String(token) if !token.is_empty() => Some(token.strip_prefix("Bearer ").unwrap_or(token)),
-        serde_json::Value::Null => bearer(&socket.req_parts().headers),
-        serde_json::Value::String(_) => bearer(&socket.req_parts().headers),
-        _ => return Err(Error::Unauthorized("Token is not valid")),
-    };
+    let token = auth.token(&socket.req_parts().headers)?;
     let Some(token) = token else {
         return match context.settings.guests {
             Guests::Corroborated => Ok(None),

@@ -13,8 +13,10 @@
 //! | the last, extra argument of a message is its offset | socket.io-client ≥ 4.6 | Socket.IO's connection state recovery | `frontend-compat-tests/sockets/recovery.test.mjs` |
 
 pub mod error;
+pub mod handshake;
 pub mod inbound;
 pub mod outbound;
+pub mod query;
 pub mod rest;
 pub mod shapes;
 

@@ -1,0 +1,57 @@
+//! The query of a request: parameters that are ids, limits, moments or words, and a 400 that names the parameter for all else.
+
+use std::collections::HashMap;
+
+use axum::{extract::Query, http::Uri};
+
+use super::inbound::decimal_id;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+
+/// The parameters of a request. Of one that is repeated the last counts.
+pub struct Params(HashMap<String, String>);
+
+impl Params {
+    /// The query of an address.
+    pub fn of(address: &Uri) -> Result<Self> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(address).map_err(|_| Error::invalid("The query is malformed"))?;
+        Ok(Self(pairs.into_iter().collect()))
+    }
+
+    /// A parameter as it is.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A parameter that is an id.
+    pub fn id(&self, name: &'static str) -> Result<Option<i64>> {
+        self.parse(name, decimal_id, "a positive number")
+    }
+
+    /// How many rows are asked for.
+    pub fn limit(&self) -> Result<Option<u64>> {
+        self.parse("limit", |text| text.parse().ok().filter(|n| (1..=1000).contains(n)), "a number from 1 to 1000")
+    }
+
+    /// A parameter that is a moment.
+    pub fn moment(&self, name: &'static str) -> Result<Option<Timestamp>> {
+        // In a query that was not encoded a `+` has become a blank.
+        let moment = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?.to_utc());
+        self.parse(name, moment, "an ISO 8601 moment")
+    }
+
+    /// A parameter that is one of a few words; an empty one is none.
+    pub fn word<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>, allowed: &str) -> Result<Option<T>> {
+        match self.text(name).filter(|text| !text.is_empty()) {
+            Some(text) => parse(text).map(Some).ok_or_else(|| Error::invalid(format!("{name} must be one of {allowed}"))),
+            None => Ok(None),
+        }
+    }
+
+    fn parse<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>, form: &str) -> Result<Option<T>> {
+        match self.text(name) {
+            Some(text) => parse(text).map(Some).ok_or_else(|| Error::invalid(format!("{name} must be {form}"))),
+            None => Ok(None),
+        }
+    }
+}
