@@ -145,7 +145,8 @@ impl<'a> Fields<'a> {
             return Err(Error::invalid("tempId is too long"));
         }
         let text = serde_json::from_str::<String>(raw).ok();
-        if text.is_none() && !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        // A number such as 1E400 is good JSON that many a parser refuses: nobody shall be told it.
+        if text.is_none() && serde_json::from_str::<f64>(raw).is_err() {
             return Ok(None);
         }
         let nonce = text.filter(|text| (12..=64).contains(&text.chars().count())).map(Into::into);
@@ -268,6 +269,7 @@ mod tests {
         };
         assert_eq!(temp_id("null"), None);
         assert_eq!(temp_id("{\"a\":1}"), None);
+        assert_eq!(temp_id("1E400"), None);
         assert_eq!(temp_id("17.50").map(|t| (t.echo, t.nonce)), Some(("17.50".into(), None)));
         assert_eq!(temp_id("\"short\"").map(|t| t.nonce), Some(None));
         let escaped = format!("\"{}\"", "\\ud83c\\udf0d".repeat(64));
