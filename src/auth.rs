@@ -71,12 +71,15 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(NOT_VALID);
         }
-        let raw = jsonwebtoken::decode::<RawClaims>(token, &self.decoding, &self.validation)
-            .map_err(|e| match e.kind() {
-                ErrorKind::ExpiredSignature => Error::TokenExpired,
-                _ => NOT_VALID,
-            })?
-            .claims;
+        let decoded = jsonwebtoken::decode::<RawClaims>(token, &self.decoding, &self.validation).map_err(|e| match e.kind() {
+            ErrorKind::ExpiredSignature => Error::TokenExpired,
+            _ => NOT_VALID,
+        })?;
+        // Who does not understand what a token calls critical must refuse it (RFC 7515, 4.1.11), and nothing is understood here.
+        if decoded.header.crit.is_some() {
+            return Err(NOT_VALID);
+        }
+        let raw = decoded.claims;
         let user = [&raw.id, &raw.user_id, &raw.sub].into_iter().flatten().next().and_then(IdClaim::user).ok_or(NOT_VALID)?;
         let expires_at = match raw.exp {
             Some(exp) => Some(DateTime::from_timestamp(exp as i64, 0).ok_or(NOT_VALID)?),

@@ -33,4 +33,5 @@ mod support;
 mod ticket_messages;
 mod tickets;
 mod tls;
+mod tokens;
 mod typing;

@@ -4,20 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::json;
 
-use crate::support::{Heard, ROOMY, Socket, TestApp, User};
+use crate::support::{Dice, Heard, ROOMY, Socket, TestApp, User};
 
 const USERS: usize = 6;
 const STEPS: usize = 3000;
-
-/// The same random numbers at every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("fits") % most
-    }
-}
 
 /// What a socket may have heard: its user's conversations, in the order of ids, each message once.
 fn check(heard: &[Heard], own: &BTreeSet<i64>, user: &User) {
@@ -55,7 +45,7 @@ async fn whatever_happens_at_once_nobody_hears_what_is_not_theirs_nor_out_of_ord
     for n in 0..2 * USERS {
         sockets.push((n % USERS, app.socket(&users[n % USERS]).await));
     }
-    let (mut dice, mut acks) = (Dice(42), Vec::new());
+    let (mut dice, mut acks) = (Dice::new(42), Vec::new());
     for step in 0..STEPS {
         let at = dice.below(sockets.len());
         let (who, socket) = &sockets[at];

@@ -52,8 +52,9 @@ pub fn absent(what: &str) {
     super::say(&format!("{what}: a test that needs it is skipped (run the tests by ./test)"));
 }
 
+/// What the environment says, if anything.
 #[expect(clippy::disallowed_methods, reason = "the tests are told by the environment which servers there are")]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 

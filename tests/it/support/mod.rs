@@ -2,6 +2,7 @@
 
 mod app;
 mod database;
+mod dice;
 mod disk;
 mod http;
 pub mod legacy;
@@ -11,8 +12,9 @@ mod socket;
 
 use std::time::Duration;
 
-pub use app::{TestApp, User, id, token};
-pub use database::{Database, absent, authorities, server_url};
+pub use app::{SECRET, TestApp, User, id, token};
+pub use database::{Database, absent, authorities, backend, server_url, variable};
+pub use dice::Dice;
 pub use disk::Disk;
 pub use http::Answer;
 pub use process::{Process, program, refusal};
