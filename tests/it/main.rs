@@ -13,6 +13,7 @@ mod databases;
 mod disk;
 mod guests;
 mod history;
+mod hostile;
 mod joins;
 mod limits;
 mod matrix;

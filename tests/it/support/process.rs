@@ -60,6 +60,21 @@ impl Process {
         self.log.lock().expect("no holder panics").clone()
     }
 
+    /// How many bytes of memory it holds, without the pages of files, such as its own code, that the system may take back.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("Linux tells");
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).and_then(|line| line.split_whitespace().next());
+        kilobytes.and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
+    /// Asserts that it runs, and that nothing in it has panicked or failed.
+    pub fn assert_sound(&mut self) {
+        let log = self.log();
+        assert!(self.is_running(), "it has ended: {log}");
+        let wrong = |line: &&str| line.contains("panicked") || line.contains("ERROR");
+        assert_eq!(log.lines().find(wrong), None, "{log}");
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it can be waited for").is_none()
