@@ -30,6 +30,7 @@ mod reads;
 mod recovery;
 mod robustness;
 mod soak;
+mod supply_chain;
 mod support;
 mod ticket_messages;
 mod tickets;
