@@ -179,3 +179,20 @@ async fn nonsense_in_a_query_is_refused_and_a_malformed_id_names_nothing() {
     app.get("/api/messaging/nonsense", &ann).await.refused(404, "not_found");
     assert_eq!(app.get("/nowhere", &ann).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_moment_at_either_end_of_time_is_one_like_any_other() {
+    let app = TestApp::start().await;
+    let (ann, _, _) = app.pair().await;
+    for (moment, rows) in
+        [("9999-12-31T23:59:59.999Z", 1), ("2016-12-31T23:59:60Z", 0), ("1000-01-01T00:00:00Z", 0), ("0001-01-01T00:00:00Z", 0)]
+    {
+        for more in ["", "&before_id=1", "&before_id=9007199254740991"] {
+            let answer = app.get(&format!("/api/messaging/conversations?before={moment}{more}"), &ann).await;
+            assert_eq!((answer.status, answer.body.as_array().map(Vec::len)), (200, Some(rows)), "{moment}{more}: {answer:?}");
+        }
+    }
+    for beyond in ["9999-12-31T23:59:59-23:59", "0000-12-31T23:59:59Z", "0001-01-01T00:00:00%2B23:59", "10000-01-01T00:00:00Z"] {
+        app.get(&format!("/api/messaging/conversations?before={beyond}"), &ann).await.refused(400, "invalid_payload");
+    }
+}
