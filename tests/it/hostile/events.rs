@@ -89,6 +89,9 @@ impl Attacker {
             let frame = timeout(DEADLINE, wire.next()).await.expect("an answer").expect("a frame").expect("a frame");
             let text = frame.to_text().unwrap_or_default();
             assert!(!text.starts_with("44"), "{auth} is refused: {text}");
+            if text == "2" {
+                wire.send(Message::text("3")).await.expect("sends");
+            }
             if text.starts_with("40") {
                 return Self { wire, next_ack: 0 };
             }

@@ -80,6 +80,18 @@ impl Scene {
         &self.users[dice.below(self.users.len())].0.token
     }
 
+    /// Nothing of the attackers stays behind: neither a socket, nor that they are online.
+    async fn wait_until_only_the_two_are_there(&self) {
+        let mut metrics = String::new();
+        let gone = tokio::time::timeout(PATIENCE, async {
+            while !(metrics.contains("tidings_sockets 2\n") && metrics.contains("tidings_users_online 2\n")) {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                metrics = self.app.answer(self.app.request("GET", "/metrics")).await.body.as_str().unwrap_or_default().to_owned();
+            }
+        });
+        assert!(gone.await.is_ok(), "somebody stays behind: {metrics}");
+    }
+
     fn memory(&self) -> u64 {
         self.process.memory() >> 10
     }
@@ -148,6 +160,9 @@ async fn siege(settings: &str, events: usize, pause: Duration) {
         }
     });
     let is_back = back.await.is_ok();
+    if events >= LARGE {
+        scene.wait_until_only_the_two_are_there().await;
+    }
     stop.store(true, Ordering::Relaxed);
     let (sent, heard) = chatting.await.expect("they could chat");
     println!(
