@@ -105,6 +105,8 @@ async fn chat(scene: Arc<Scene>, pause: Duration, stop: Arc<AtomicBool>) -> (Vec
     b.done("join-conversation", conversation).await;
     let (mut sent, mut heard) = (Vec::new(), Vec::new());
     let mut tick = tokio::time::interval(pause);
+    // After a delay they do not make up for it at once: they have limits too.
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         tick.tick().await;
         let text = format!("line {}", sent.len());
