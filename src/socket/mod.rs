@@ -258,7 +258,9 @@ async fn watch(context: Context) {
         let conns = context.hub.all();
         for conn in &conns {
             let leeway = chrono::TimeDelta::from_std(context.settings.auth.leeway).unwrap_or_default();
-            if conn.actor.as_ref().and_then(|a| a.expires_at).is_some_and(|end| end + leeway <= now) {
+            // A token that ends at the end of time has no leeway left.
+            let end = conn.actor.as_ref().and_then(|actor| actor.expires_at).and_then(|end| end.checked_add_signed(leeway));
+            if end.is_some_and(|end| end <= now) {
                 conn.send(&outbound::failure(&Error::TokenExpired, &Default::default())).ok();
                 context.hub.expel(conn);
             }

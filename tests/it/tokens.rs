@@ -339,6 +339,22 @@ async fn claims_that_are_no_claims_make_nobody() {
 }
 
 #[tokio::test]
+async fn a_token_until_the_end_of_time_does_not_stop_the_watch_over_others() {
+    let app = TestApp::with("[auth]\nleeway = \"1s\"").await;
+    let ann = app.user("ann").await;
+    let last = chrono::DateTime::<chrono::Utc>::MAX_UTC.timestamp();
+    let connect = async |exp: i64| {
+        let token = signed(HS256, &json!({"id": ann.id, "exp": exp}).to_string());
+        app.connect(json!({"token": token}), &[]).await.expect("connects")
+    };
+    let lasting = connect(last).await;
+    let short = connect(now().cast_signed() + 1).await;
+    assert_eq!(short.heard("error").await["code"], "token_expired");
+    short.disconnected().await;
+    lasting.fence().await;
+}
+
+#[tokio::test]
 async fn only_the_very_role_makes_an_admin() {
     let (app, ann, exp) = scene().await;
     for role in ["Admin", "ADMIN", "admin ", " admin", "admin\0", "admin,traveller", "аdmin", "administrator", ""] {
