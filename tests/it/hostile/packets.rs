@@ -1,6 +1,8 @@
 //! Garbage below the events: sessions that do not exist, packets of no kind, frames that are none, bytes that are no HTTP. The server may
 //! answer, refuse or close; it must go on.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -127,10 +129,17 @@ fn packet(dice: &mut Dice) -> String {
     }
 }
 
+/// How fast connections follow one another. The library keeps one that spoke before its CONNECT for ten seconds: at a steady pace as
+/// many are kept in the first wave as in the second, whatever else the machine does.
+const PACE: Duration = Duration::from_millis(20);
+
 /// Sends so many packets, a few on each connection.
 pub async fn attack(scene: &Scene, mut dice: Dice, count: usize) {
     let mut left = count;
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while left > 0 {
+        pace.tick().await;
         let some = left.min(1 + dice.below(20));
         match dice.below(10) {
             0..5 => by_websocket(scene, &mut dice, some).await,
