@@ -31,6 +31,9 @@ impl Visitor {
     }
 }
 
+/// Not more are let known of at a time: the others learn of the rest as they are seen again.
+const SHARED_AT_ONCE: usize = 10_000;
+
 /// What is remembered of each address.
 pub(super) struct Guests {
     window: Duration,
@@ -184,7 +187,7 @@ impl Chat {
 
     /// Lets the other nodes know who was seen here: everybody, or with `overdue` those only whom they may be about to forget.
     pub(super) fn share_seen(&self, overdue: bool) {
-        for (user, visitor) in self.guests.seen(overdue) {
+        for (user, visitor) in self.guests.seen(overdue).into_iter().take(SHARED_AT_ONCE) {
             self.outbox.share(Fact::Seen { user, visitor });
         }
     }
