@@ -176,8 +176,9 @@ async fn siege(settings: &str, events: usize, pause: Duration) {
         sent.len()
     );
     assert_eq!(heard, sent, "who chats beside it misses nothing");
-    assert!(is_back, "{before} KiB before, {} KiB after", scene.memory());
+    let after = scene.memory();
     Arc::get_mut(&mut scene).expect("all have gone").process.assert_sound();
+    assert!(is_back, "{before} KiB before, {after} KiB after");
 }
 
 fn any_seed() -> u64 {
