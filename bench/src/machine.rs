@@ -10,8 +10,6 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::{param::clock_ticks_per_second, process::getrlimit, thread::CpuSet};
 
-use crate::report::Samples;
-
 /// Processor time of a process and its living descendants, and of the dead ones it has waited for, user and system.
 pub fn cpu_of(pid: u32) -> Duration {
     let mut ticks = 0;
@@ -94,7 +92,9 @@ impl Others {
     /// run have ended, so that their time is known to be ours.
     pub fn shares(&self) -> (f64, f64) {
         let (busy, steal) = busy();
-        let all = self.start.elapsed().as_secs_f64() * std::thread::available_parallelism().map_or(1, usize::from).max(2) as f64;
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let cores = stat.lines().filter(|line| line.starts_with("cpu")).count().saturating_sub(1).max(1);
+        let all = self.start.elapsed().as_secs_f64() * cores as f64;
         let ours = cpu_of(std::process::id()).saturating_sub(self.ours).as_secs_f64();
         (((busy - self.busy - ours) / all * 100.0).max(0.0), (steal - self.steal) / all * 100.0)
     }
@@ -142,15 +142,4 @@ pub fn version(command: &str, argument: &str) -> String {
     let output = std::process::Command::new(command).arg(argument).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("not there").to_owned()
-}
-
-/// Percentiles of microseconds.
-pub fn percentile(sorted: &[u32], share: f64) -> f64 {
-    let at = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
-    sorted.get(at).copied().map_or(f64::NAN, f64::from)
-}
-
-/// The middle of some figures.
-pub fn median(values: &[f64]) -> f64 {
-    Samples(values.to_vec()).median()
 }

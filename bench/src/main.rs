@@ -14,11 +14,14 @@ use clap::Parser;
 
 mod database;
 mod frame;
+mod line;
 mod machine;
 mod report;
 mod rest;
+mod samples;
 mod scenarios;
 mod server;
+mod services;
 mod swarm;
 mod token;
 
@@ -46,6 +49,9 @@ struct Arguments {
     /// How often each server has its turn
     #[arg(long)]
     rounds: Option<usize>,
+    /// For how many seconds a load is measured
+    #[arg(long, value_name = "SECONDS")]
+    measured: Option<f64>,
     /// Print the figures as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -63,7 +69,7 @@ struct Arguments {
 /// The command that stands in the report.
 const COMMAND: &str = "cargo run --release --manifest-path bench/Cargo.toml";
 /// The whole run ends after this time, whatever it is at.
-const LONGEST: Duration = Duration::from_secs(25 * 60);
+const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// A line on what is going on.
 pub fn progress(text: &str) {
@@ -76,12 +82,6 @@ fn main() -> ExitCode {
         ALL.iter().for_each(|scenario| println!("{:16} {}", scenario.name, scenario.about));
         return ExitCode::SUCCESS;
     }
-    // Servers die with this process.
-    std::thread::spawn(|| {
-        std::thread::sleep(LONGEST);
-        eprintln!("bench: gave up after {LONGEST:?}");
-        std::process::exit(1);
-    });
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -91,12 +91,28 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends the process when it is told to, or when it takes too long. The servers die with it; the folder of the run must not stay.
+fn give_up(folder: PathBuf) {
+    use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
+    let start = Instant::now();
+    let Ok(mut signals) = Signals::new(TERM_SIGNALS) else { return };
+    while start.elapsed() < LONGEST && signals.pending().next().is_none() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    eprintln!("bench: ended before its time");
+    std::fs::remove_dir_all(folder).ok();
+    std::process::exit(1);
+}
+
 fn run(arguments: &Arguments) -> Result<()> {
     let unknown = arguments.only.iter().find(|name| ALL.iter().all(|s| s.name != name.as_str()));
     ensure!(unknown.is_none(), "there is no scenario {unknown:?}; --list names them");
     let mut scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     scale.rounds = arguments.rounds.unwrap_or(scale.rounds).max(1);
+    scale.measured = arguments.measured.map_or(scale.measured, Duration::from_secs_f64);
     let bench = prepare(arguments, &scale)?;
+    let folder = bench.work.path().to_owned();
+    std::thread::spawn(|| give_up(folder));
     let chosen = || ALL.iter().filter(|s| arguments.only.is_empty() || arguments.only.iter().any(|name| name == s.name));
     let start = Instant::now();
     if arguments.quick {
@@ -209,7 +225,7 @@ fn facts(report: &mut Report, bench: &Bench, sync: &[f64], others: &machine::Oth
     let sqlite = "SQLite as compiled into each server";
     let mut sorted: Vec<u32> = sync.iter().map(|us| *us as u32).collect();
     sorted.sort_unstable();
-    let [half, most] = [0.5, 0.99].map(|share| machine::percentile(&sorted, share));
+    let [half, most] = [0.5, 0.99].map(|share| samples::percentile(&sorted, share));
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(&bench.root).output();
     let commit = commit.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
     report.facts.push(("fsync of a page".into(), format!("p50 {half:.0} µs, p99 {most:.0} µs")));

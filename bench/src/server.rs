@@ -1,8 +1,8 @@
-//! Starting and ending what is measured: tidings, the peer in its two modes, private database servers. All of them are on one core, die with
+//! Starting and ending what is measured: tidings, and the peer in its two modes. All of them are on one core, die with
 //! this process, and keep their files in a folder that is removed.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -56,7 +56,7 @@ pub struct Bench {
 }
 
 /// A running process that is ended with this value.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -197,69 +197,6 @@ impl Bench {
         match told.recv_timeout(START) {
             Ok(address) => Ok(Server { process, address: address.parse()? }),
             Err(_) => bail!("{name} did not start: {}", std::fs::read_to_string(&log).unwrap_or_default()),
-        }
-    }
-}
-
-/// Private database servers that keep what they commit.
-pub struct Databases {
-    process: Running,
-    /// The URLs of those that are there, by name.
-    pub urls: Vec<(&'static str, String)>,
-}
-
-impl Databases {
-    /// Starts those that can be had.
-    pub fn start(bench: &Bench) -> Result<Self> {
-        let mut command = bench.command(Path::new("bash"));
-        command.arg(bench.root.join("tests/services"));
-        // The services end when this process closes their input, and clean up after themselves.
-        command.args(["sh", "-c", "echo \"mariadb ${TIDINGS_TEST_MARIADB:-}\"; echo \"postgres ${TIDINGS_TEST_POSTGRES:-}\"; exec cat"]);
-        command.env("TIDINGS_SERVICES_DURABLE", "1").env("TMPDIR", bench.work.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(std::fs::File::create(bench.file("services.log"))?);
-        let mut process = Running(command.spawn().context("start tests/services")?);
-        let mut output = BufReader::new(process.0.stdout.take().context("the output of the services")?);
-        let mut urls = Vec::new();
-        for name in ["mariadb", "postgres"] {
-            let mut line = String::new();
-            output.read_line(&mut line)?;
-            if let Some(url) = line.trim().strip_prefix(name).map(str::trim).filter(|url| !url.is_empty()) {
-                urls.push((name, url.to_owned()));
-            }
-        }
-        std::thread::spawn(move || output.read_to_string(&mut String::new()));
-        Ok(Self { process, urls })
-    }
-
-    /// The processor time of all of them.
-    pub fn cpu(&self) -> Duration {
-        machine::cpu_of(self.process.0.id())
-    }
-
-    /// A new database with the tables, filled.
-    pub fn create(&self, bench: &Bench, kind: &str, name: &str, fill: impl FnOnce(&mut Database) -> Result<()>) -> Result<String> {
-        let base = &self.urls.iter().find(|(k, _)| *k == kind).with_context(|| format!("{kind} is not there"))?.1;
-        let mut root = Database::open(&format!("{base}/{}", if kind == "postgres" { "postgres" } else { "mysql" }))?;
-        root.execute(&format!("CREATE DATABASE {name}{}", if kind == "postgres" { "" } else { " CHARACTER SET utf8mb4" }))?;
-        root.close()?;
-        let url = format!("{base}/{name}");
-        bench.migrate(&url)?;
-        let mut database = Database::open(&url)?;
-        fill(&mut database)?;
-        database.close()?;
-        Ok(url)
-    }
-}
-
-impl Drop for Databases {
-    fn drop(&mut self) {
-        // A closed input asks them to end; they are killed only when they do not.
-        drop(self.process.0.stdin.take());
-        for _ in 0..200 {
-            if matches!(self.process.0.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use memchr::memmem::Finder;
 
 use crate::{
-    machine::percentile,
+    samples::percentile,
     swarm::{Client, Ear, Heard, Mouth, Swarm, number_in},
     token,
 };
@@ -32,6 +32,8 @@ pub struct Load {
     pub pairs: usize,
     /// How messages are sent.
     pub pace: Pace,
+    /// Whether each message has a `tempId` that identifies it, as the frontend sends it; else one that is only echoed.
+    pub identifies: bool,
     /// For how long before anything is measured.
     pub warm_up: Duration,
     /// For how long it is measured.
@@ -73,6 +75,7 @@ struct Pair {
 struct Chat {
     pairs: Vec<Pair>,
     window: usize,
+    identifies: bool,
     sending: bool,
     joined: usize,
     delivered: usize,
@@ -97,11 +100,11 @@ impl Chat {
         pair.moments.push(moment);
         pair.nudged = [false; 2];
         self.packet.clear();
-        // As the current frontend sends it, with 64 bytes of text.
+        // As the current frontend sends it, with 64 bytes of text. A `tempId` of less than 12 characters identifies nothing.
+        let mark = if self.identifies { 1_700_000_000_000 + number } else { number % 1_000_000 };
         write!(
             self.packet,
-            r#"42["send-message",{{"conversationId":{conversation},"senderId":{sender},"message":"{number:010} shall we take the early train to the mountains, Ben?!","tempId":"temp-{:013}"}}]"#,
-            1_700_000_000_000 + number
+            r#"42["send-message",{{"conversationId":{conversation},"senderId":{sender},"message":"{number:010} shall we take the early train to the mountains, Ben?!","tempId":"temp-{mark}"}}]"#
         )
         .ok();
         mouth.say(2 * at, &self.packet);
@@ -174,6 +177,7 @@ pub fn run<C>(server: SocketAddr, load: Load, cpu: impl Fn() -> C) -> Result<(Ou
     let mut chat = Chat {
         pairs: (0..load.pairs).map(|_| fresh()).collect(),
         window: if let Pace::InFlight(n) = load.pace { n } else { 0 },
+        identifies: load.identifies,
         sending: false,
         joined: 0,
         delivered: 0,
@@ -194,7 +198,7 @@ pub fn run<C>(server: SocketAddr, load: Load, cpu: impl Fn() -> C) -> Result<(Ou
     let start = Instant::now();
     drive(&mut swarm, &mut chat, load.pace, start, load.warm_up)?;
     let (mark, own) = (Instant::now(), own_cpu());
-    let before = (cpu(), chat.delivered, swarm.frames, swarm.bytes, chat.nudges);
+    let before = (cpu(), chat.delivered, swarm.tally.frames, swarm.tally.bytes, chat.nudges);
     chat.late.clear();
     drive(&mut swarm, &mut chat, load.pace, start, load.warm_up + load.measured)?;
     let (seconds, delivered, busy) = (mark.elapsed().as_secs_f64(), chat.delivered - before.1, own_cpu() - own);
@@ -221,8 +225,8 @@ pub fn run<C>(server: SocketAddr, load: Load, cpu: impl Fn() -> C) -> Result<(Ou
         rate: delivered as f64 / seconds,
         messages,
         latency: [0.5, 0.99, 0.999, 1.0].map(|share| percentile(&chat.late, share) / 1000.0),
-        frames: (swarm.frames - before.2) as f64 / messages,
-        bytes: (swarm.bytes - before.3) as f64 / messages,
+        frames: (swarm.tally.frames - before.2) as f64 / messages,
+        bytes: (swarm.tally.bytes - before.3) as f64 / messages,
         nudges: (chat.nudges - before.4) as f64 / messages,
         generator: busy.as_secs_f64() / seconds * 100.0,
     };

@@ -20,6 +20,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(90);
 /// So many connect at the same time, when it is no storm.
 const AT_ONCE: usize = 64;
+/// How far apart in the order of connecting contacts are at least.
+const APART: usize = 97;
 
 /// What a crowd has done and heard.
 struct Crowd {
@@ -154,8 +156,9 @@ pub fn presence(bench: &Bench, scale: &Scale) -> Result<Findings> {
     let size = scale.present;
     let mut findings = Findings::default();
     for contacts in [2, 10] {
-        // In a circle, so that each has as many contacts before as behind.
-        let ring: Vec<_> = (1..=size).flat_map(|user| (1..=contacts / 2).map(move |step| (user, (user - 1 + step) % size + 1))).collect();
+        // In a circle, so that each has as many contacts before as behind, and not next to each other, who would come at the same time.
+        let ring: Vec<_> =
+            (1..=size).flat_map(|user| (1..=contacts / 2).map(move |step| (user, (user - 1 + APART * step) % size + 1))).collect();
         let template = bench.template(&format!("presence{contacts}"), |database| database.fill(size, &ring))?;
         let title = format!("{size} users with {contacts} contacts each connect");
         let mut table = Table::new(&title, &["MB of events", "events", "seconds", "CPU ms"]);

@@ -10,7 +10,8 @@ use crate::{
     progress,
     report::{Goal, Table},
     rest::Rest,
-    server::{Bench, Databases, Kind, Server},
+    server::{Bench, Kind, Server},
+    services::Databases,
     token,
 };
 
@@ -62,7 +63,7 @@ impl<'a> Side<'a> {
             self.rest.get(path, token)?;
             took.push(one.elapsed().as_secs_f64() * 1000.0);
         }
-        Ok((crate::machine::median(&took), (self.cpu() - cpu).as_secs_f64() * 1000.0 / took.len() as f64))
+        Ok((crate::samples::median(&took), (self.cpu() - cpu).as_secs_f64() * 1000.0 / took.len() as f64))
     }
 
     /// Checks that the lists say what was stored.

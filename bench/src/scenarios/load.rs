@@ -8,9 +8,11 @@ use super::{Findings, Scale, chat};
 use crate::{
     database::Database,
     progress,
-    report::{Goal, Samples, Table},
+    report::{Goal, Table},
+    samples::Samples,
     scenarios::chat::{Load, Outcome, Pace},
-    server::{Bench, Databases, Kind},
+    server::{Bench, Kind},
+    services::Databases,
 };
 
 const WARM_UP: Duration = Duration::from_millis(700);
@@ -51,19 +53,22 @@ pub fn closed(bench: &Bench, scale: &Scale) -> Result<Findings> {
             "One message is one frame in; out go `message-received` to both users and `conversation-updated` to both. The peer nudges each time; \
              tidings holds nudges back while their user is busy and lets those of a second collapse, as its contract says. Processor time is \
              counted until the last nudge has come. Each message carries a `tempId` that identifies it, as the frontend sends it, and both servers \
-             recognise repetitions by it.",
+             recognise repetitions by it; in the rows \"no repetitions\" it is too short for that.",
         );
         for round in 0..scale.rounds {
-            for kind in bench.kinds() {
+            let with = bench.kinds().into_iter().map(|kind| (kind, true, kind.name().to_owned()));
+            let without = bench.kinds_without_store().into_iter().map(|kind| (kind, false, format!("{}, no repetitions", kind.name())));
+            for (kind, identifies, row) in with.chain(without.filter(|_| window == 8)) {
                 let load = Load {
                     pairs: scale.pairs,
                     pace: Pace::InFlight(window),
+                    identifies,
                     warm_up: WARM_UP.min(scale.measured),
                     measured: scale.measured,
                 };
                 let (o, cpu) = run_one(bench, kind, &template, load)?;
-                progress(&format!("chat, {window} in flight, round {}: {} {:.0}/s, {cpu:.1} µs", round + 1, kind.name(), o.rate));
-                table.add(kind.name(), &[o.rate, cpu, o.latency[0], o.latency[1], o.frames, o.bytes, o.nudges, o.generator]);
+                progress(&format!("chat, {window} in flight, round {}: {row} {:.0}/s, {cpu:.1} µs", round + 1, o.rate));
+                table.add(&row, &[o.rate, cpu, o.latency[0], o.latency[1], o.frames, o.bytes, o.nudges, o.generator]);
             }
         }
         for (peer, limit) in [(PLAIN, plain), (GROUPED, grouped)] {
@@ -96,7 +101,13 @@ pub fn open(bench: &Bench, scale: &Scale) -> Result<Findings> {
                 if kind == Kind::Plain && *rate > 2000.0 {
                     continue;
                 }
-                let load = Load { pairs, pace: Pace::PerSecond(*rate), warm_up: WARM_UP.min(scale.measured), measured: scale.measured };
+                let load = Load {
+                    pairs,
+                    pace: Pace::PerSecond(*rate),
+                    identifies: true,
+                    warm_up: WARM_UP.min(scale.measured),
+                    measured: scale.measured,
+                };
                 let (o, cpu) = run_one(bench, kind, &template, load)?;
                 progress(&format!("open, {rate}/s, round {}: {} p99 {:.2} ms", round + 1, kind.name(), o.latency[1]));
                 table.add(kind.name(), &[o.latency[0], o.latency[1], o.latency[2], o.latency[3], cpu, o.nudges]);
@@ -127,7 +138,8 @@ pub fn databases(bench: &Bench, scale: &Scale) -> Result<Findings> {
             for (kind, _) in &databases.urls {
                 let url = databases.create(bench, kind, &format!("chat_{window}_{round}"), fill(scale.pairs))?;
                 let server = bench.start_url(&url)?;
-                let load = Load { pairs: scale.pairs, pace: Pace::InFlight(window), warm_up: WARM_UP, measured: scale.measured };
+                let load =
+                    Load { pairs: scale.pairs, pace: Pace::InFlight(window), identifies: true, warm_up: WARM_UP, measured: scale.measured };
                 let (o, [before, after], heard) = chat::run(server.address, load, || [server.cpu(), databases.cpu()])?;
                 drop(server);
                 Database::open(&url)?.check(&heard).with_context(|| format!("tidings on {kind}"))?;

@@ -6,9 +6,10 @@ use anyhow::{Result, ensure};
 
 use super::{Findings, Scale};
 use crate::{
-    machine::{fsync, percentile},
+    machine::fsync,
     progress,
     report::Table,
+    samples::percentile,
     server::Bench,
     swarm::{Client, Ear, Heard, Mouth, Swarm},
     token,

@@ -9,19 +9,23 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Findings, Scale};
 use crate::{
-    machine::percentile,
     progress,
     report::Table,
+    samples::percentile,
     server::{Bench, Kind, Server},
     swarm::{Client, Ear, Heard, Mouth, Swarm, number_in},
     token,
 };
 
 /// Messages a second to the large room.
-const RATE: f64 = 20.0;
-/// Messages a second to the slow reader alone, and how long each is: enough to fill what the system buffers, and the server's queue.
-const FLOOD_RATE: f64 = 2_000.0;
+const RATE: f64 = 10.0;
+/// How many messages go to the slow reader alone, how long each is, and how many are under way at most: together more than the system buffers
+/// and the server's queue take.
+const FLOOD: usize = 8_000;
 const FLOOD_BYTES: usize = 2_000;
+const FLOOD_IN_FLIGHT: usize = 8;
+/// A server that is slower than that is flooded with less.
+const FLOOD_TIME: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Room {
@@ -72,12 +76,13 @@ impl Ear for Room {
 /// The scenario.
 pub fn run(bench: &Bench, scale: &Scale) -> Result<Findings> {
     let followers = scale.room;
-    // User 1 writes to the room; its other user, 2, has all the followers. User 3 floods conversation 2, whose other user is 2 as well.
-    let template = bench.template("slow", |database| database.fill(3, &[(1, 2), (2, 3)]))?;
+    // User 1 writes to the room, whose other user, 2, has all the followers. The slow socket is user 1's, too, and user 3 floods it in
+    // conversation 2.
+    let template = bench.template("slow", |database| database.fill(3, &[(1, 2), (1, 3)]))?;
     let columns = ["p50 ms", "p99 ms", "greatest ms", "memory grows by MB", "cut off, %"];
     let mut table = Table::new(&format!("A slow reader in a room of {followers}"), &columns);
     table.note(format!(
-        "{RATE} messages a second to all, and {FLOOD_RATE} of {FLOOD_BYTES} bytes to the one that is to be slow, which reads in the first row and stops reading in \
+        "{RATE} messages a second to all, and {FLOOD} of {FLOOD_BYTES} bytes, {FLOOD_IN_FLIGHT} in flight, to the one that is to be slow, which reads in the first row and stops reading in \
          the second. Latencies are those of the others. A server that cuts it off loses nothing: the client comes back and recovers; one that does not keeps \
          everything in memory."
     ));
@@ -109,7 +114,7 @@ fn run_once(server: &Server, kind: Kind, followers: usize, measured: Duration, i
     };
     let mut swarm = Swarm::new(server.address)?;
     for socket in 0..=slow {
-        let user = if socket == 0 {
+        let user = if socket == 0 || socket == slow {
             1
         } else if socket == slow - 1 {
             3
@@ -132,14 +137,15 @@ fn run_once(server: &Server, kind: Kind, followers: usize, measured: Duration, i
     let (start, mut flooded, mut looked) = (Instant::now(), 0, Instant::now());
     let filler = "x".repeat(FLOOD_BYTES);
     let mut packet = Vec::new();
-    while start.elapsed() < measured {
+    let flood = if followers == Scale::FULL.room { FLOOD } else { 100 };
+    while start.elapsed() < measured || (flooded < flood && start.elapsed() < FLOOD_TIME) {
         let due = start + Duration::from_secs_f64(room.moments.len() as f64 / RATE);
         if due <= Instant::now() {
             let number = room.moments.len();
             room.moments.push(due);
             swarm.mouth.say(0, format!(r#"42["send-message",{{"conversationId":1,"message":"{number:010} to all"}}]"#).as_bytes());
         }
-        while start.elapsed().as_secs_f64() * FLOOD_RATE > flooded as f64 {
+        while flooded < flood && flooded - room.flood_heard < FLOOD_IN_FLIGHT {
             packet.clear();
             write!(packet, r#"42["send-message",{{"conversationId":2,"message":"{flooded:010} {filler}"}}]"#)?;
             swarm.mouth.say(slow - 1, &packet);
@@ -158,7 +164,7 @@ fn run_once(server: &Server, kind: Kind, followers: usize, measured: Duration, i
     most = most.max(server.memory());
     // What the slow one was sent lies in the buffers; at their end is the end of the connection, or there is none.
     swarm.undeafen(slow, &mut room);
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + PATIENCE;
     while !room.slow_gone && room.heard[slow] < sent && Instant::now() < end {
         swarm.turn(Duration::from_millis(10), &mut room)?;
     }
