@@ -6,6 +6,16 @@ use anyhow::{Result, bail, ensure};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
+/// What was heard of a conversation.
+pub struct Told {
+    /// Which one.
+    pub conversation: i64,
+    /// How many messages.
+    pub messages: i64,
+    /// The id of the newest.
+    pub newest: i64,
+}
+
 /// A connection to a database of any kind.
 pub struct Database {
     runtime: Runtime,
@@ -104,13 +114,13 @@ impl Database {
         }
     }
 
-    /// Checks what is stored after `after`: in each conversation of `heard` so many messages, each text once, the last with this id, and the
+    /// Checks that what was heard is what is stored: so many messages in each conversation, each text once, the last with this id, and the
     /// texts, which begin with ascending numbers, in the order of the ids.
-    pub fn check(&mut self, heard: &[(i64, usize, i64)]) -> Result<()> {
+    pub fn check(&mut self, heard: &[Told]) -> Result<()> {
         let sql = "SELECT conversation_id, COUNT(*), COUNT(DISTINCT message_text), MAX(id) FROM messages GROUP BY conversation_id ORDER BY conversation_id";
         let stored = self.integers(sql)?;
         let expected: Vec<Vec<i64>> =
-            heard.iter().filter(|(_, n, _)| *n > 0).map(|(id, n, last)| vec![*id, *n as i64, *n as i64, *last]).collect();
+            heard.iter().filter(|t| t.messages > 0).map(|t| vec![t.conversation, t.messages, t.messages, t.newest]).collect();
         if let Some((has, should)) = stored.iter().zip(&expected).find(|(a, b)| a != b) {
             bail!("the store does not agree: conversation, messages, different ones, newest id are {has:?}, but {should:?} were heard");
         }

@@ -6,6 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -71,9 +72,14 @@ const COMMAND: &str = "cargo run --release --manifest-path bench/Cargo.toml";
 /// The whole run ends after this time, whatever it is at.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
 
+/// Whether a line on each run is wanted.
+static IS_TALKATIVE: AtomicBool = AtomicBool::new(true);
+
 /// A line on what is going on.
 pub fn progress(text: &str) {
-    eprintln!("  {text}");
+    if IS_TALKATIVE.load(Ordering::Relaxed) {
+        eprintln!("  {text}");
+    }
 }
 
 fn main() -> ExitCode {
@@ -116,6 +122,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let chosen = || ALL.iter().filter(|s| arguments.only.is_empty() || arguments.only.iter().any(|name| name == s.name));
     let start = Instant::now();
     if arguments.quick {
+        IS_TALKATIVE.store(false, Ordering::Relaxed);
         check(&bench, &scale, chosen())?;
         println!("bench: all checks passed in {:.1} s", start.elapsed().as_secs_f64());
         return Ok(());
@@ -134,7 +141,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("{} took {:.0} s", scenario.name, begun.elapsed().as_secs_f64());
     }
     sync.extend(machine::fsync(bench.work.path(), 200)?);
-    facts(&mut report, &bench, &sync, &others, start.elapsed());
+    facts(&mut report, &bench, arguments.server.is_some(), &sync, &others, start.elapsed());
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report.json())?);
     } else {
@@ -221,17 +228,19 @@ fn install_peer(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn facts(report: &mut Report, bench: &Bench, sync: &[f64], others: &machine::Others, took: Duration) {
+fn facts(report: &mut Report, bench: &Bench, given: bool, sync: &[f64], others: &machine::Others, took: Duration) {
     let sqlite = "SQLite as compiled into each server";
     let mut sorted: Vec<u32> = sync.iter().map(|us| *us as u32).collect();
     sorted.sort_unstable();
     let [half, most] = [0.5, 0.99].map(|share| samples::percentile(&sorted, share));
-    let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(&bench.root).output();
-    let commit = commit.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
+    let origin = if given {
+        "a binary given by `--server`".to_owned()
+    } else {
+        let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(&bench.root).output();
+        format!("built from {}", commit.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default())
+    };
     report.facts.push(("fsync of a page".into(), format!("p50 {half:.0} µs, p99 {most:.0} µs")));
-    report
-        .facts
-        .push(("tidings".into(), format!("{}, repository at {commit}", machine::version(&bench.binary.to_string_lossy(), "--version"))));
+    report.facts.push(("tidings".into(), format!("{}, {origin}", machine::version(&bench.binary.to_string_lossy(), "--version"))));
     report.facts.push(("peer".into(), format!("Node {}, socket.io 4.8, better-sqlite3 12.11", machine::version("node", "--version"))));
     let databases = [machine::version("mariadbd", "--version"), machine::version("postgres", "--version"), sqlite.to_owned()];
     report.facts.push(("databases".into(), databases.join("; ")));

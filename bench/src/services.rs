@@ -28,7 +28,7 @@ impl Databases {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", &bench.core.to_string(), "bash"]).arg(bench.root.join("tests/services"));
         command.args(["sh", "-c", "echo \"mariadb ${TIDINGS_TEST_MARIADB:-}\"; echo \"postgres ${TIDINGS_TEST_POSTGRES:-}\"; exec cat"]);
-        command.env("TIDINGS_SERVICES_DURABLE", "1").env("TMPDIR", bench.work.path());
+        command.env("TIDINGS_SERVICES_BENCH", "1").env("TMPDIR", bench.work.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(std::fs::File::create(bench.file("services.log"))?);
         let mut process = Running(command.spawn().context("start tests/services")?);
         let mut output = BufReader::new(process.0.stdout.take().context("the output of the services")?);

@@ -34,7 +34,7 @@ fn setting(conversations: usize) -> Setting {
     let url = format!("sqlite://{}/bench.db", folder.path().display());
     let pool = Settings::load_with(None, |_| None).expect("the defaults").database;
     let (store, writer, users, ids) = runtime.block_on(async {
-        let store = Arc::new(Store::open(&url, &pool).await.expect("a store"));
+        let store = Arc::new(Store::open(&url, &pool, false).await.expect("a store"));
         let mut users = Vec::new();
         for n in 0..=conversations {
             let user = NewUser {

@@ -32,7 +32,8 @@ fn message() -> Event {
         is_read: false,
         created_at: Timestamp::default(),
     };
-    Event::Message(message, Some(TempId { echo: "\"temp-1700000000000\"".into(), nonce: Some("temp-1700000000000".into()) }))
+    let temp_id = TempId { echo: "\"temp-1700000000000\"".into(), nonce: Some("temp-1700000000000".into()) };
+    Event::Message { message, temp_id: Some(temp_id), after: None }
 }
 
 /// Once per message.

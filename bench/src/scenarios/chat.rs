@@ -11,6 +11,7 @@ use anyhow::{Result, bail, ensure};
 use memchr::memmem::Finder;
 
 use crate::{
+    database::Told,
     samples::percentile,
     swarm::{Client, Ear, Heard, Mouth, Swarm, number_in},
     token,
@@ -170,8 +171,8 @@ impl Ear for Chat {
 
 /// Runs a load against a server. `cpu` is asked for processor times at the start and at the end of what is measured.
 ///
-/// Returns what came of it, and for each conversation how many messages it has and the id of the last.
-pub fn run<C>(server: SocketAddr, load: Load, cpu: impl Fn() -> C) -> Result<(Outcome, [C; 2], Vec<(i64, usize, i64)>)> {
+/// Returns what came of it, and what was heard of each conversation.
+pub fn run<C>(server: SocketAddr, load: Load, cpu: impl Fn() -> C) -> Result<(Outcome, [C; 2], Vec<Told>)> {
     let mut swarm = Swarm::new(server)?;
     let fresh = || Pair { sent: 0, heard: [0; 2], last_id: [0; 2], nudged: [false; 2], moments: Vec::new() };
     let mut chat = Chat {
@@ -230,7 +231,8 @@ pub fn run<C>(server: SocketAddr, load: Load, cpu: impl Fn() -> C) -> Result<(Ou
         nudges: (chat.nudges - before.4) as f64 / messages,
         generator: busy.as_secs_f64() / seconds * 100.0,
     };
-    let heard = chat.pairs.iter().enumerate().map(|(at, pair)| (at as i64 + 1, pair.sent, pair.last_id[0])).collect();
+    let told = |(at, pair): (usize, &Pair)| Told { conversation: at as i64 + 1, messages: pair.sent as i64, newest: pair.last_id[0] };
+    let heard = chat.pairs.iter().enumerate().map(told).collect();
     Ok((outcome, [before.0, after], heard))
 }
 
