@@ -122,7 +122,7 @@ pub fn describe(folder: &Path) -> Vec<(String, String)> {
     vec![
         ("processor".into(), format!("{}, {cores} cores", field(&read("/proc/cpuinfo"), "model name"))),
         ("memory".into(), format!("{gib:.0} GiB")),
-        ("system".into(), format!("{system}, Linux {}", read("/proc/sys/kernel/osrelease").trim())),
+        ("system".into(), format!("{system}, Linux {}", read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default())),
         ("file system of the databases".into(), file_system(folder)),
     ]
 }
