@@ -112,7 +112,9 @@ fn give_up(folder: PathBuf) {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let unknown = arguments.only.iter().find(|name| ALL.iter().all(|s| s.name != name.as_str()));
-    ensure!(unknown.is_none(), "there is no scenario {unknown:?}; --list names them");
+    if let Some(name) = unknown {
+        bail!("there is no scenario {name}; --list names them");
+    }
     let mut scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     scale.rounds = arguments.rounds.unwrap_or(scale.rounds).max(1);
     scale.measured = arguments.measured.map_or(scale.measured, Duration::from_secs_f64);
