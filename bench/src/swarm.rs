@@ -93,8 +93,8 @@ pub struct Swarm {
     pub tally: Tally,
 }
 
-/// So many sockets share a source address, so that ports do not run out.
-const PER_ADDRESS: usize = 4000;
+/// So many sockets share a source address: ports do not run out, and two waves of them stay below the handshakes that an address is allowed.
+const PER_ADDRESS: usize = 2000;
 
 impl Swarm {
     /// No clients yet.
