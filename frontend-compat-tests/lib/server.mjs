@@ -78,6 +78,8 @@ export async function startServer({ env = {}, config = {} } = {}) {
   }
   return {
     url, port, dir, kill, start,
+    /** Asks it to stop and resolves with how it ended, `{code, signal}`; fails when it is still there after `deadline` ms. */
+    end: (signal = 'SIGTERM', deadline = STOP_MS) => end(signal, deadline),
     log: () => output,
     async restart(signal = 'SIGKILL') { await end(signal, STOP_MS); await start(); },
     async stop() { try { return await end('SIGTERM', STOP_MS); } finally { discard(); } },
