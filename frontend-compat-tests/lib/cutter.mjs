@@ -2,8 +2,8 @@
 import { connect, createServer } from 'node:net';
 import { freePort } from './server.mjs';
 
-/** Starts a proxy to a local port: `{url, port, cut(), silence(), resume(), stop(), connections()}`. */
-export async function startCutter(target) {
+/** Starts a proxy to a port, a local one if nothing else is said: `{url, port, cut(), silence(), resume(), stop(), connections()}`. */
+export async function startCutter(target, host = '127.0.0.1') {
   const pairs = new Set();
   let state = 'open';
 
@@ -12,7 +12,7 @@ export async function startCutter(target) {
   const listener = createServer((inside) => {
     if (state === 'cut') return inside.resetAndDestroy();
     inside.setNoDelay(true);
-    const outside = connect({ port: target, host: '127.0.0.1', noDelay: true });
+    const outside = connect({ port: target, host, noDelay: true });
     const pair = [inside, outside];
     pairs.add(pair);
     for (const socket of pair) {

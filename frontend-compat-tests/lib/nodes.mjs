@@ -43,8 +43,11 @@ export async function startListener(command, args, port) {
   return { log: () => output, async stop() { child.kill('SIGTERM'); await gone; } };
 }
 
-/** Two nodes: `{nodes, database, sql(text), stop()}`; `database` is a cutter before MariaDB, `sql` resolves with rows of strings. */
-export async function startNodes({ config = {} } = {}) {
+/**
+ * Two nodes: `{nodes, database, sql(text), stop()}`; `sql` resolves with rows of strings. With `cuttable` all that the nodes say to
+ * MariaDB goes through a cutter, `database`, in this process: not for crowds.
+ */
+export async function startNodes({ config = {}, cuttable = false } = {}) {
   if (!MARIADB) throw new Error('TIDINGS_TEST_MARIADB is not set');
   const name = `nodes_${process.pid}_${Date.now()}`;
   const dir = mkdtempSync(join(tmpdir(), 'tidings-redis-'));
@@ -57,16 +60,19 @@ export async function startNodes({ config = {} } = {}) {
     const redis = await startListener('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', dir], port);
     undo.push(() => redis.stop());
     const url = new URL(`${MARIADB}/${name}`);
-    const database = await startCutter(Number(url.port || 3306));
-    undo.push(() => database.stop());
-    url.port = database.port;
+    const database = cuttable ? await startCutter(Number(url.port || 3306), url.hostname) : null;
+    if (database) {
+      undo.push(() => database.stop());
+      url.hostname = '127.0.0.1';
+      url.port = database.port;
+    }
     const env = { DATABASE_URL: url.href, REDIS_URL: `redis://127.0.0.1:${port}` };
-    const nodes = [];
-    for (const _ of ['a', 'b']) {
+    // Both at once: one of them makes the tables, and the other waits for it.
+    const nodes = await Promise.all([1, 2].map(async () => {
       const node = await startServer({ env, config: { trusted_proxies: ['127.0.0.1'], ...config, limits: { ...NO_LIMITS, ...config.limits } } });
       undo.push(() => node.stop());
-      nodes.push(node);
-    }
+      return node;
+    }));
     return { nodes, database, sql: (text) => query(name, text), stop };
   } catch (error) {
     await stop();

@@ -24,7 +24,7 @@ for (const kind of ['haproxy', 'nginx']) {
   describe(`two nodes behind ${kind}`, { skip: missing(kind) }, () => {
     let cluster, proxy;
     before(async () => {
-      cluster = await startNodes({ config: { limits: { logins: LOGINS } } });
+      cluster = await startNodes({ cuttable: kind === 'haproxy', config: { limits: { logins: LOGINS } } });
       proxy = await startProxy(kind, cluster.nodes);
     });
     after(async () => { await proxy?.stop(); await cluster?.stop(); });
