@@ -16,7 +16,7 @@ use entity::UserId;
 use socketioxide::extract::{Extension, SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::{DisconnectReason, Socket};
-use socketioxide::{ParserConfig, SocketIo};
+use socketioxide::{ParserConfig, SocketIo, TransportType};
 use socketioxide_core::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -109,13 +109,17 @@ struct Admitted {
 }
 
 async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake) -> Result<(), Refused> {
-    let actor = authenticate(&context, &socket, &auth).await.map_err(|error| {
-        tracing::debug!(code = crate::wire::error::code(&error), "a socket was refused");
-        Refused(error.to_string())
-    })?;
     let parts = socket.req_parts();
     let recovers = context.settings.recovery.enabled && (auth.recovery || parts.headers.contains_key(header::ORIGIN));
     let link = parts.extensions.get::<Peer>().map(|peer| peer.link.clone());
+    let actor = authenticate(&context, &socket, &auth).await.map_err(|error| {
+        tracing::debug!(code = crate::wire::error::code(&error), "a socket was refused");
+        // A page's client that is refused never tries again; one that is cut off does, until the database is back.
+        if recovers && matches!(error, Error::Unavailable) {
+            context.hub.gate.cut(socket.id, link.as_ref(), socket.transport_type() == TransportType::Websocket);
+        }
+        Refused(error.to_string())
+    })?;
     let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
     let conn = Arc::new(Conn::new(id, socket.id, actor, from, recovers, link, context.hub.line.clone()));
     // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::support::{Break, DEADLINE, Database, DatabaseServer, ROOMY, Socket, TestApp, Wire};
+use crate::support::{Break, CUT_OFF, DEADLINE, Database, DatabaseServer, ROOMY, Socket, TestApp, Wire};
 
 #[tokio::test]
 async fn while_the_database_is_locked_writes_are_refused_as_unavailable_and_a_retry_is_stored_once() {
@@ -108,7 +108,7 @@ async fn while_the_database_server_is_down_sockets_stay_typing_and_presence_go_o
     let Some(mut server) = DatabaseServer::start().await else { return };
     let app = app_on(&server.url()).await;
     let (ann, bob, conversation) = app.pair().await;
-    let carl = app.user("carl").await;
+    let (carl, dora) = (app.user("carl").await, app.user("dora").await);
     app.conversation(&bob, &carl).await;
     let (one, two, b, c) = (app.socket(&ann).await, app.socket(&ann).await, app.socket(&bob).await, app.socket(&carl).await);
     b.done("join-conversation", conversation).await;
@@ -133,6 +133,10 @@ async fn while_the_database_server_is_down_sockets_stay_typing_and_presence_go_o
         let online = async { while b.heard("user-online").await["userId"] != carl.id {} };
         timeout(DEADLINE, online).await.expect("bob hears that carl is back");
         one.refused("mark-as-read", json!({"conversationId": conversation}), "unavailable").await;
+        // Who has not been seen lately cannot be let in: told so, or cut off where a client comes back by itself only then.
+        assert!(app.connect(json!({"token": dora.token}), &[]).await.is_err_and(|why| why.contains("temporarily unavailable")));
+        let page = app.connect(json!({"token": dora.token, "recovery": true}), &[]).await;
+        assert_eq!(page.err().as_deref(), Some(CUT_OFF));
         server.run().await;
         // A moment later everything works, without a restart.
         let back = async { while app.get("/api/messaging/conversations", &ann).await.status != 200 {} };

@@ -19,7 +19,7 @@ pub use disk::Disk;
 pub use http::Answer;
 pub use process::{Process, program, refusal};
 pub use server::{Break, DatabaseServer, RedisServer, Wire};
-pub use socket::{Heard, Socket};
+pub use socket::{CUT_OFF, Heard, Socket};
 
 /// How long anything may take. Nothing waits this long unless a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);

@@ -37,6 +37,9 @@ impl fmt::Debug for Heard {
     }
 }
 
+/// Why there is no socket when the server closed the connection without a word.
+pub const CUT_OFF: &str = "cut off";
+
 /// A connected socket.
 pub struct Socket {
     ear: Arc<Ear>,
@@ -170,6 +173,7 @@ impl TestApp {
         socket.say(if auth.is_null() { "40".to_owned() } else { format!("40{auth}") });
         let refusal = socket.ear.wait("CONNECT packet", |state| match &state.refusal {
             Some(refusal) => Some(Some(refusal["message"].as_str().unwrap_or_default().to_owned())),
+            None if state.is_closed && state.connects.is_empty() => Some(Some(CUT_OFF.to_owned())),
             None => (!state.connects.is_empty()).then_some(None),
         });
         refusal.await.map_or(Ok(socket), Err)
