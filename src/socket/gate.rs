@@ -131,7 +131,7 @@ const KEPT: [HeaderName; 12] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The library keeps the parts of a handshake for as long as the socket lives, and each of them a reference into the buffer that it was read
-/// into, which is 8 KB and more. Copies let that go.
+/// into, which is 8 KB and more. Copies keep no such reference.
 fn unpinned(mut parts: Parts) -> Parts {
     let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
     let mut headers = HeaderMap::with_capacity(KEPT.len());

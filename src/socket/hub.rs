@@ -371,7 +371,7 @@ impl Hub {
 }
 
 /// The id of a message, and of the one before it, where other nodes store messages too.
-fn turn_of(event: &Event) -> Option<(i64, i64)> {
+pub(super) fn turn_of(event: &Event) -> Option<(i64, i64)> {
     match event {
         Event::Message { message, after, .. } => Some((message.id.0, (*after)?)),
         Event::SupportMessage { message, after, .. } => Some((message.id.0, (*after)?)),

@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::conn::Conn;
+use super::hub::turn_of;
 use super::recovery::message_of;
 use super::{Context, Hub};
 use crate::chat::{Event, Room, SocketId};
@@ -24,6 +25,8 @@ pub struct Order {
     /// What waits until the room has caught up.
     waiting: BTreeMap<i64, Event>,
     is_behind: bool,
+    /// How often it was looked up in a row without finding anything.
+    in_vain: usize,
 }
 
 /// The order of a room, for all who tell there.
@@ -45,13 +48,13 @@ const WAITING: usize = 1000;
 /// How many rooms are looked up at a time, and how soon again when the database is away or does not show yet what it must.
 const ROOMS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
-/// So many times a room is looked up without any success, before what waits is told all the same.
+/// So many times a room is looked up in vain, before what waits is told all the same: its rows have been removed.
 const ATTEMPTS: usize = 20;
 
 impl Order {
     /// The order of a room that is first followed here, when `newest` is its newest message.
     pub fn since(newest: i64) -> Self {
-        Self { since: newest, told: newest, waiting: BTreeMap::new(), is_behind: false }
+        Self { since: newest, told: newest, waiting: BTreeMap::new(), is_behind: false, in_vain: 0 }
     }
 
     fn turn(&mut self, id: i64, after: i64) -> Turn {
@@ -65,6 +68,13 @@ impl Order {
         } else {
             Turn::Wait
         }
+    }
+
+    /// Takes the oldest message that waits, when all before it were told.
+    fn next_waiting(&mut self) -> Option<(i64, Event)> {
+        let (_, oldest) = self.waiting.first_key_value()?;
+        let is_next = turn_of(oldest).is_none_or(|(_, after)| after <= self.told);
+        if is_next || self.in_vain >= ATTEMPTS { self.waiting.pop_first() } else { None }
     }
 }
 
@@ -111,9 +121,10 @@ impl Hub {
     }
 
     /// Tells the followers of a room what they missed, as the tables have it, and what waited for that. True when something waits still.
-    fn catch_up_one(&self, room: Room, missed: Vec<Event>, give_up: bool) -> bool {
+    fn catch_up_one(&self, room: Room, missed: Vec<Event>) -> bool {
         let Some((conns, order)) = self.room(room) else { return false };
         let mut order = locked(&order);
+        let before = order.told;
         for event in missed {
             let Some((_, id)) = message_of(&event).filter(|(_, id)| *id > order.told) else { continue };
             order.told = id;
@@ -124,13 +135,16 @@ impl Hub {
         }
         let told = order.told;
         order.waiting.retain(|id, _| *id > told);
-        if give_up {
-            for (id, event) in std::mem::take(&mut order.waiting) {
-                order.told = id;
-                self.tell_room(room, &conns, None, &event);
-            }
+        order.in_vain = if told > before { 0 } else { order.in_vain + 1 };
+        // What came during the look-up follows at once, as far as nothing is missing before it.
+        while let Some((id, event)) = order.next_waiting() {
+            order.told = id;
+            self.tell_room(room, &conns, None, &event);
         }
         order.is_behind = !order.waiting.is_empty();
+        if !order.is_behind {
+            order.in_vain = 0;
+        }
         order.is_behind
     }
 
@@ -150,26 +164,23 @@ impl Hub {
 pub async fn catch_up(context: Context, mut behind: mpsc::UnboundedReceiver<Room>) {
     let mut rooms = Vec::new();
     while behind.recv_many(&mut rooms, ROOMS).await > 0 {
-        let mut attempts = 0;
-        while !rooms.is_empty() {
-            let told: Vec<(Room, i64)> = rooms.iter().filter_map(|room| Some((*room, context.hub.told_in(*room)?))).collect();
-            let Ok(missed) = context.chat.since(&told).await else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            let mut by_room: BTreeMap<Room, Vec<Event>> = told.iter().map(|(room, _)| (*room, Vec::new())).collect();
-            for event in missed {
-                if let Some(all) = message_of(&event).and_then(|(room, _)| by_room.get_mut(&room)) {
-                    all.push(event);
+        let told: Vec<(Room, i64)> = rooms.drain(..).filter_map(|room| Some((room, context.hub.told_in(room)?))).collect();
+        let mut missed: BTreeMap<Room, Vec<Event>> = told.iter().map(|(room, _)| (*room, Vec::new())).collect();
+        let late: Vec<Room> = match context.chat.since(&told).await {
+            Ok(events) => {
+                for event in events {
+                    if let Some(all) = message_of(&event).and_then(|(room, _)| missed.get_mut(&room)) {
+                        all.push(event);
+                    }
                 }
+                missed.into_iter().filter_map(|(room, all)| context.hub.catch_up_one(room, all).then_some(room)).collect()
             }
-            attempts += 1;
-            rooms = by_room
-                .into_iter()
-                .filter_map(|(room, all)| context.hub.catch_up_one(room, all, attempts >= ATTEMPTS).then_some(room))
-                .collect();
-            if !rooms.is_empty() {
-                tokio::time::sleep(PAUSE).await;
+            Err(_) => missed.into_keys().collect(),
+        };
+        if !late.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+            for room in late {
+                context.hub.behind.send(room).ok();
             }
         }
     }
@@ -178,6 +189,8 @@ pub async fn catch_up(context: Context, mut behind: mpsc::UnboundedReceiver<Room
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
+    use crate::store::SupportMessage;
 
     #[test]
     fn a_message_is_told_when_all_before_it_were() {
@@ -189,5 +202,28 @@ mod tests {
         assert_eq!(order.turn(15, 14), Turn::Wait, "14 is missing");
         assert_eq!(order.turn(14, 12), Turn::Tell);
         assert_eq!(order.turn(15, 14), Turn::Tell);
+    }
+
+    fn message(id: i64) -> SupportMessage {
+        let (ticket, sender) = (entity::TicketId(1), entity::UserId(1));
+        SupportMessage { id: entity::SupportMessageId(id), ticket, sender, text: String::new(), is_admin: false, created_at: clock::now() }
+    }
+
+    #[test]
+    fn what_waits_is_let_go_as_far_as_nothing_is_missing_before_it() {
+        let mut order = Order::since(10);
+        for (id, after) in [(12, 11), (13, 12), (16, 15)] {
+            assert_eq!(order.turn(id, after), Turn::Wait);
+            order.waiting.insert(id, Event::SupportMessage { message: message(id), temp_id: None, after: Some(after) });
+        }
+        assert!(order.next_waiting().is_none(), "11 is missing");
+        order.told = 11;
+        for id in [12, 13] {
+            assert_eq!(order.next_waiting().map(|(id, _)| id), Some(id));
+            order.told = id;
+        }
+        assert!(order.next_waiting().is_none(), "15 is missing, however long others were waited for");
+        order.in_vain = ATTEMPTS;
+        assert_eq!(order.next_waiting().map(|(id, _)| id), Some(16), "until it was looked up in vain too often");
     }
 }
