@@ -10,10 +10,11 @@ use std::{
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use socketioxide_core::Sid;
 use tokio::time::Instant;
@@ -131,20 +132,21 @@ const KEPT: [HeaderName; 12] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The library keeps the parts of a handshake for as long as the socket lives, and each of them a reference into the buffer that it was read
-/// into, which is 8 KB and more. Copies keep no such reference.
+/// into, which is 8 KB and more; so do the extensions of the router, which has the URI in one. Copies keep no such reference.
 fn unpinned(mut parts: Parts) -> Parts {
     let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
-    let mut headers = HeaderMap::with_capacity(KEPT.len());
+    let mut fresh = Request::new(()).into_parts().0;
     for name in KEPT.iter().chain([&FORWARDED_FOR]) {
         for value in parts.headers.get_all(name).iter().filter_map(copy) {
-            headers.append(name, value);
+            fresh.headers.append(name, value);
         }
     }
-    parts.headers = headers;
-    if let Ok(uri) = parts.uri.to_string().parse() {
-        parts.uri = uri;
-    }
-    parts
+    fresh.uri = parts.uri.to_string().parse().unwrap_or(parts.uri);
+    fresh.method = parts.method;
+    let (peer, upgrade) = (parts.extensions.remove::<Peer>(), parts.extensions.remove::<OnUpgrade>());
+    peer.map(|peer| fresh.extensions.insert(peer));
+    upgrade.map(|upgrade| fresh.extensions.insert(upgrade));
+    fresh
 }
 
 fn session_of(query: &str) -> Option<&str> {
