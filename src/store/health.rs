@@ -81,7 +81,8 @@ impl Store {
         }
         let probe = tokio::time::timeout(PATIENCE, self.probe());
         let outcome = match probe.await {
-            Ok(Ok(())) => self.health.lately().unwrap_or(Ok(())),
+            // A write that found nobody is older news than this answer; one that found a full disk is not.
+            Ok(Ok(())) => self.health.lately().filter(|lately| *lately != Err(AWAY)).unwrap_or(Ok(())),
             Ok(Err(e)) => Err(hindrance(&e)),
             Err(_) => Err("no answer"),
         };

@@ -111,7 +111,10 @@ async fn while_the_database_server_is_down_sockets_stay_typing_and_presence_go_o
     let (carl, dora) = (app.user("carl").await, app.user("dora").await);
     app.conversation(&bob, &carl).await;
     let (one, two, b, c) = (app.socket(&ann).await, app.socket(&ann).await, app.socket(&bob).await, app.socket(&carl).await);
-    b.done("join-conversation", conversation).await;
+    // Who types where nothing is followed yet follows it from then on, and for that the database is asked.
+    for socket in [&one, &two, &b] {
+        socket.done("join-conversation", conversation).await;
+    }
     let enough = AtomicBool::new(false);
     let outage = async {
         until(|| async { app.database.one::<i64>("SELECT COUNT(*) FROM messages").await > 0 }).await;
@@ -139,9 +142,11 @@ async fn while_the_database_server_is_down_sockets_stay_typing_and_presence_go_o
         assert_eq!(page.err().as_deref(), Some(CUT_OFF));
         server.run().await;
         // A moment later everything works, without a restart.
-        let back = async { while app.get("/api/messaging/conversations", &ann).await.status != 200 {} };
+        let back = async {
+            while app.get("/api/messaging/conversations", &ann).await.status != 200 {}
+            while app.answer(app.request("GET", "/readyz")).await.status != 200 {}
+        };
         timeout(Duration::from_secs(2), back).await.expect("it is back within two seconds");
-        assert_eq!(app.answer(app.request("GET", "/readyz")).await.status, 200);
         c.send(app.conversation(&bob, &carl).await, "I am back").await;
         enough.store(true, Ordering::Relaxed);
     };
