@@ -6,13 +6,13 @@ use sea_orm::sqlx::Executor;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 use tracing::log::LevelFilter;
 
-use super::{connections::Connections, failure::describe, sqlite};
+use super::{connections::Connections, failure::describe, file::File, sqlite, write::Write};
 use crate::config::{Pool, sqlite_file};
 
 /// The connections of a running server: reads never take from the writes, nor the other way round.
 pub struct Pools {
     pub read: Connections,
-    pub write: Connections,
+    pub write: Write,
 }
 
 /// For how many connections to read one is set aside to write.
@@ -107,15 +107,16 @@ pub async fn check(url: &str, one: &DatabaseConnection) -> Result<(), String> {
     }
 }
 
-/// The connections of a running server. `one` serves as the only writing one of SQLite.
+/// The connections of a running server. `one` serves as the only one of the driver that writes to SQLite.
 pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Result<Pools, DbErr> {
     if is_sqlite(url) {
-        let read = match sqlite_file(url) {
-            None => one.clone(),
-            Some(_) => Database::connect(quiet(sqlite::options(url, SQLITE_READERS))).await?,
+        let Some(file) = sqlite_file(url) else {
+            return Ok(Pools { read: Connections::to_file(one.clone()), write: Write::Shared(Connections::to_file(one)) });
         };
+        let read = Database::connect(quiet(sqlite::options(url, SQLITE_READERS))).await?;
         sqlite::make_no_more_files(&read);
-        return Ok(Pools { read: Connections::to_file(read), write: Connections::to_file(one) });
+        let write = Write::File(File::open(file)?, Connections::to_file(one));
+        return Ok(Pools { read: Connections::to_file(read), write });
     }
     let isolates = reads_committed(&one).await?;
     one.close().await?;
@@ -123,7 +124,7 @@ pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Resu
     let readers = pool.connections.saturating_sub(writers).max(1);
     let read = Connections::to_server(server(url, readers, pool, isolates), pool.wait).await?;
     let write = Connections::to_server(server(url, writers, pool, isolates), pool.wait).await?;
-    Ok(Pools { read, write })
+    Ok(Pools { read, write: Write::Shared(write) })
 }
 
 /// Whether MariaDB or MySQL can be asked to read what is committed: a binary log of statements forbids it.

@@ -3,8 +3,9 @@
 use std::sync::Once;
 
 use sea_orm::sqlx::{Error as Sqlx, error::DatabaseError, mysql::MySqlDatabaseError, sqlite::SqliteError};
-use sea_orm::{DbErr, RuntimeErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr};
 
+use super::file::FileError;
 use crate::error::Error;
 
 /// What a failed statement means to the caller: the database is away or hindered for now, or the server is at fault.
@@ -37,13 +38,18 @@ pub fn is_broken(e: &DbErr) -> bool {
 /// Whether the database says that this is the end of the connection: SQLite cannot read or write its file, the others shut down or
 /// were told to end it.
 fn is_end(d: &dyn DatabaseError) -> bool {
-    if d.try_downcast_ref::<SqliteError>().is_some() {
+    if is_sqlite(d) {
         return primary(d) == Some(10);
     }
     if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
         return matches!(d.number(), 1053 | 1077 | 1079 | 1927);
     }
     d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P"))
+}
+
+/// Whether SQLite says so, by the driver or by the connection that writes.
+fn is_sqlite(d: &dyn DatabaseError) -> bool {
+    d.try_downcast_ref::<SqliteError>().is_some() || d.try_downcast_ref::<FileError>().is_some()
 }
 
 /// SQLite's primary result code.
@@ -53,7 +59,7 @@ fn primary(d: &dyn DatabaseError) -> Option<i32> {
 
 /// Whether the database itself says that it is hindered, by what passes by itself or by an operator's hand.
 fn is_hindered(d: &dyn DatabaseError) -> bool {
-    if d.try_downcast_ref::<SqliteError>().is_some() {
+    if is_sqlite(d) {
         // Busy, locked, read-only, I/O error, damaged, full, cannot open, no database any more.
         return matches!(primary(d), Some(5 | 6 | 8 | 10 | 11 | 13 | 14 | 26));
     }
@@ -93,7 +99,7 @@ pub fn hindrance(e: &DbErr) -> &'static str {
 /// The primary result code of SQLite.
 pub fn sqlite_code(e: &DbErr) -> Option<i32> {
     let Some(Sqlx::Database(d)) = sqlx(e) else { return None };
-    d.try_downcast_ref::<SqliteError>().and_then(|_| primary(&**d))
+    if is_sqlite(&**d) { primary(&**d) } else { None }
 }
 
 /// Whether the transaction collided with another one, so that the same again will succeed.
@@ -108,12 +114,12 @@ pub fn is_collision(e: &DbErr) -> bool {
 
 /// Whether a unique key has this value already.
 pub fn is_duplicate(e: &DbErr) -> bool {
-    matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+    matches!(sqlx(e), Some(Sqlx::Database(d)) if d.is_unique_violation())
 }
 
 /// Whether the row refers to one that does not exist.
 pub fn is_orphan(e: &DbErr) -> bool {
-    matches!(e.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+    matches!(sqlx(e), Some(Sqlx::Database(d)) if d.is_foreign_key_violation())
 }
 
 /// The kind of a failure, without the values that a database likes to quote.

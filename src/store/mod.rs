@@ -7,6 +7,7 @@ mod connections;
 mod conversations;
 mod dialect;
 mod failure;
+mod file;
 mod health;
 mod messages;
 mod schema;
@@ -15,6 +16,7 @@ mod settle;
 mod sqlite;
 mod tickets;
 mod users;
+mod write;
 pub mod writer;
 mod writes;
 
@@ -38,11 +40,12 @@ use dialect::statement;
 use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_orphan};
 use health::Health;
 use schema::Schema;
+use write::Write;
 
 /// The database. SQLite is read through several connections and written through one, so that no write ever finds the file locked by us.
 pub struct Store {
     read: Connections,
-    write: Connections,
+    write: Write,
     schema: Schema,
     /// Whether other nodes write here, too.
     is_shared: bool,

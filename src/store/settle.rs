@@ -1,11 +1,12 @@
 //! The unclear case: the connection died while the server was told to commit. Nobody is answered before the tables have been asked what became
 //! of the transaction. It is all or nothing, so one row of it tells.
 
-use entity::{conversation, message, support_message, support_ticket};
-use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, QuerySelect};
+use sea_orm::DbErr;
 
+use super::write::Transaction;
 use super::writer::{Outcome, Stored};
-use super::{Message, Store, SupportMessage, Ticket};
+use super::writes::{find_message, find_support_message, find_ticket, lock_conversation};
+use super::{Message, Store};
 
 impl Store {
     /// Whether the transaction that had these outcomes was committed. Its server may still be busy with it, so that a row which it had locked
@@ -19,19 +20,19 @@ impl Store {
 }
 
 /// Looks for the first outcome that left something to be found.
-async fn find_any(tx: &DatabaseTransaction, outcomes: &[Outcome]) -> Result<bool, DbErr> {
+async fn find_any(tx: &Transaction, outcomes: &[Outcome]) -> Result<bool, DbErr> {
     for outcome in outcomes {
         match outcome {
             Outcome::Message(Stored { row, fresh: true, .. }) => {
-                conversation::Entity::find_by_id(row.conversation).lock_exclusive().one(tx).await?;
-                let found = message::Entity::find_by_id(row.id).one(tx).await?.map(Message::from);
+                lock_conversation(tx, row.conversation).await?;
+                let found = find_message(tx, row.id).await?;
                 // The reader may have been quick.
                 return Ok(found.is_some_and(|found| Message { is_read: row.is_read, read_at: row.read_at, ..found } == *row));
             }
             Outcome::Support(Ok(written)) => {
-                let ticket = support_ticket::Entity::find_by_id(written.ticket.id).lock_exclusive().one(tx).await?.map(Ticket::from);
+                let ticket = find_ticket(tx, written.ticket.id).await?;
                 if let Some(Stored { row, fresh: true, .. }) = &written.message {
-                    let found = support_message::Entity::find_by_id(row.id).one(tx).await?.map(SupportMessage::from);
+                    let found = find_support_message(tx, "id = ?", row.id.into()).await?;
                     return Ok(found.as_ref() == Some(row));
                 }
                 if written.changed {
@@ -40,7 +41,7 @@ async fn find_any(tx: &DatabaseTransaction, outcomes: &[Outcome]) -> Result<bool
             }
             Outcome::Read(marked) => {
                 if let Some(last) = marked.messages.last() {
-                    let found = message::Entity::find_by_id(*last).lock_exclusive().one(tx).await?.map(Message::from);
+                    let found = find_message(tx, *last).await?;
                     return Ok(found.is_some_and(|found| found.is_read));
                 }
             }

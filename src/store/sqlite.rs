@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use sea_orm::sqlx::{self, Connection, sqlite::SqliteJournalMode, sqlite::SqliteSynchronous};
+use sea_orm::sqlx::{self, Connection};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 
 use super::failure::{describe, sqlite_code};
@@ -11,7 +11,17 @@ use crate::clock;
 
 /// How long a statement waits for a connection to SQLite, and then for the lock of its file: together less than the 5 s after which an event
 /// must have failed.
-const PATIENCE: Duration = Duration::from_millis(2400);
+pub(super) const PATIENCE: Duration = Duration::from_millis(2400);
+/// What every connection to a file is told.
+pub(super) const PRAGMAS: [(&str, &str); 5] = [
+    ("journal_mode", "wal"),
+    ("synchronous", "full"),
+    ("foreign_keys", "on"),
+    // What a statement may have to take back is kept in memory, not in a file of its own.
+    ("temp_store", "memory"),
+    // The log is folded into the file every 16 MB, not in the middle of every few batches.
+    ("wal_autocheckpoint", "4000"),
+];
 /// For how long a starting server looks for damage in the file, so that a large one does not keep it from serving. A backup looks at all.
 const LOOK: Duration = Duration::from_secs(2);
 /// After how many steps of SQLite's machine the time is asked.
@@ -28,18 +38,7 @@ pub fn options(url: &str, connections: u32) -> ConnectOptions {
         pool.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
     });
     options.map_sqlx_sqlite_opts(|sqlite| {
-        sqlite
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE)
-            // A statement of many rows keeps what it may have to take back: in memory, not in a file of its own.
-            .pragma("temp_store", "memory")
-            // The log is folded into the file every 16 MB, not in the middle of every few batches.
-            .pragma("wal_autocheckpoint", "4000")
-            // The ids of a whole batch reach us at once.
-            .row_buffer_size(512)
+        PRAGMAS.into_iter().fold(sqlite.create_if_missing(true).busy_timeout(PATIENCE), |sqlite, (name, value)| sqlite.pragma(name, value))
     });
     options
 }

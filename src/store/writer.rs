@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use entity::{ConversationId, MessageId, Priority, Status, TicketId, UserId};
-use sea_orm::{ConnAcquireErr, DatabaseTransaction, DbErr};
+use sea_orm::{ConnAcquireErr, DbErr};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::write::Transaction;
 use super::writes::How;
 use super::{Message, Session, Store, SupportMessage, Ticket, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
 use crate::clock::{self, Timestamp};
@@ -159,15 +160,22 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Writer {
-    /// Starts the task. `queue` jobs may wait, `batch` of them share a transaction.
+    /// Starts the task, on a thread of its own where it blocks. `queue` jobs may wait, `batch` of them share a transaction.
     pub fn start(store: std::sync::Arc<Store>, queue: usize, batch: usize) -> Self {
         let (sender, mut receiver) = mpsc::channel(queue);
-        tokio::spawn(async move {
+        let blocks = store.write.blocks();
+        let work = async move {
             let mut jobs = Vec::new();
             while receiver.recv_many(&mut jobs, batch).await > 0 {
                 store.commit(std::mem::take(&mut jobs), &mut receiver).await;
             }
-        });
+        };
+        if blocks {
+            let runtime = tokio::runtime::Handle::current();
+            std::thread::spawn(move || runtime.block_on(work));
+        } else {
+            tokio::spawn(work);
+        }
         Self(sender)
     }
 
@@ -290,7 +298,7 @@ impl Store {
 }
 
 /// Does the jobs inside a transaction.
-async fn perform(tx: &DatabaseTransaction, jobs: &[Job], now: Timestamp, how: How) -> Result<Vec<Outcome>, DbErr> {
+async fn perform(tx: &Transaction, jobs: &[Job], now: Timestamp, how: How) -> Result<Vec<Outcome>, DbErr> {
     let mut outcomes = Vec::with_capacity(jobs.len());
     while let Some(job) = jobs.get(outcomes.len()) {
         match job {

@@ -3,16 +3,12 @@
 
 use std::collections::HashMap;
 
-use entity::{
-    ConversationId, MessageId, Status, SupportMessageId, conversation, message, recovery_session, support_message, support_ticket,
-};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::Expr,
-};
+use entity::{ConversationId, MessageId, Status, SupportMessageId, TicketId, support_ticket};
+use sea_orm::{DbErr, Value};
 
+use super::write::{Row, Transaction, marks};
 use super::writer::{Mark, Marked, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
-use super::{Message, Session, SupportMessage, Ticket, dialect};
+use super::{Message, Session, SupportMessage, Ticket};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -31,7 +27,7 @@ pub(super) struct How {
 
 /// Stores messages, but for those that are stored already.
 pub(super) async fn insert_messages(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     run: &[&NewMessage],
     now: Timestamp,
     how: How,
@@ -40,10 +36,11 @@ pub(super) async fn insert_messages(
     if how.look {
         let keys: HashMap<&str, &SendKey> = run.iter().filter_map(|new| new.key.as_ref()).map(|k| (k.0.as_str(), k)).collect();
         if !keys.is_empty() {
-            let rows = message::Entity::find().filter(message::Column::SendKey.is_in(keys.keys().copied())).all(tx).await?;
-            for row in rows {
-                if let Some(key) = row.send_key.as_deref().and_then(|k| keys.get(k)) {
-                    known.insert(key, Message::from(row));
+            let which = format!("send_key IN ({})", marks(keys.len()));
+            for row in messages(tx, &which, keys.keys().map(|key| (*key).into()).collect()).await? {
+                let key: Option<String> = row.get(SEND_KEY)?;
+                if let Some(key) = key.as_deref().and_then(|k| keys.get(k)) {
+                    known.insert(key, message(&row)?);
                 }
             }
         }
@@ -96,42 +93,38 @@ enum Place<'a> {
     Known(&'a SendKey),
 }
 
-/// Inserts the rows in one statement and returns their ids in order, each with that of the message before it when `chain` asks for it.
+/// Inserts the rows and returns their ids in order, each with that of the message before it when `chain` asks for it.
 async fn insert_rows(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     inserts: &[&NewMessage],
     now: Timestamp,
     chain: bool,
 ) -> Result<Vec<(MessageId, Option<i64>)>, DbErr> {
-    if inserts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut sql =
-        String::from("INSERT INTO messages (conversation_id, sender_id, receiver_id, message_text, is_read, created_at, send_key) VALUES ");
-    let mut values: Vec<sea_orm::Value> = Vec::with_capacity(inserts.len() * 6);
-    for (n, new) in inserts.iter().enumerate() {
-        sql.push_str(if n == 0 { "(?, ?, ?, ?, FALSE, ?, ?)" } else { ", (?, ?, ?, ?, FALSE, ?, ?)" });
-        values.extend([new.conversation.into(), new.sender.into(), new.receiver.into(), new.text.clone().into(), now.into()]);
-        values.push(new.key.as_ref().map(|k| k.0.clone()).into());
-    }
     let mut touched: Vec<ConversationId> = inserts.iter().map(|new| new.conversation).collect();
     touched.sort_unstable();
     touched.dedup();
     // Before the messages, whose foreign key would lock these rows in a weaker way first: two nodes that do the same would wait for each
     // other. And so the ids of a conversation are given out in the order of their commits, on several nodes, too.
-    conversation::Entity::update_many()
-        .col_expr(conversation::Column::LastMessageAt, Expr::value(now))
-        .filter(conversation::Column::Id.is_in(touched.iter().copied()))
-        .exec(tx)
-        .await?;
-    let mut newest: HashMap<ConversationId, i64> = HashMap::new();
-    if chain {
-        let query =
-            message::Entity::find().select_only().column(message::Column::ConversationId).column_as(message::Column::Id.max(), "newest");
-        let query = query.filter(message::Column::ConversationId.is_in(touched)).group_by(message::Column::ConversationId);
-        newest.extend(query.into_tuple::<(ConversationId, i64)>().all(tx).await?);
+    let ids = |of: &[ConversationId]| of.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
+    for some in touched.chunks(tx.at_once()) {
+        let sql = format!("UPDATE conversations SET last_message_at = ? WHERE id IN ({})", marks(some.len()));
+        tx.run(&sql, [vec![now.into()], ids(some)].concat()).await?;
     }
-    let ids = dialect::insert(tx, &sql, values, inserts.len()).await?;
+    let mut newest: HashMap<ConversationId, i64> = HashMap::new();
+    if chain && !touched.is_empty() {
+        let which = format!("conversation_id IN ({}) GROUP BY conversation_id", marks(touched.len()));
+        let sql = format!("SELECT conversation_id, MAX(id) FROM messages WHERE {which}");
+        for row in tx.rows(&sql, ids(&touched)).await? {
+            newest.insert(row.get(0)?, row.get(1)?);
+        }
+    }
+    let values = |new: &&NewMessage| {
+        let key = new.key.as_ref().map(|key| key.0.clone());
+        let (conversation, sender, receiver) = (new.conversation.into(), new.sender.into(), new.receiver.into());
+        vec![conversation, sender, receiver, new.text.clone().into(), false.into(), now.into(), key.into()]
+    };
+    let columns = "messages (conversation_id, sender_id, receiver_id, message_text, is_read, created_at, send_key)";
+    let ids = tx.insert(columns, inserts.iter().map(values).collect()).await?;
     let chained = inserts.iter().zip(ids).map(|(new, id)| {
         let after = chain.then(|| newest.insert(new.conversation, id).unwrap_or_default());
         (MessageId(id), after)
@@ -139,28 +132,93 @@ async fn insert_rows(
     Ok(chained.collect())
 }
 
+/// Where the send key stands in a row of [`messages`].
+const SEND_KEY: usize = 8;
+
+async fn messages(tx: &Transaction, which: &str, values: Vec<Value>) -> Result<Vec<Row>, DbErr> {
+    let columns = "id, conversation_id, sender_id, receiver_id, message_text, read_at, is_read, created_at, send_key";
+    tx.rows(&format!("SELECT {columns} FROM messages WHERE {which}"), values).await
+}
+
+fn message(row: &Row) -> Result<Message, DbErr> {
+    Ok(Message {
+        id: row.get(0)?,
+        conversation: row.get(1)?,
+        sender: row.get(2)?,
+        receiver: row.get(3)?,
+        text: row.get(4)?,
+        read_at: row.get(5)?,
+        is_read: row.get::<Option<bool>>(6)?.unwrap_or(false),
+        created_at: row.get::<Option<Timestamp>>(7)?.unwrap_or_default(),
+    })
+}
+
+/// A message, which no other transaction changes before this one ends.
+pub(super) async fn find_message(tx: &Transaction, id: MessageId) -> Result<Option<Message>, DbErr> {
+    let rows = messages(tx, &format!("id = ?{}", tx.for_update()), vec![id.into()]).await?;
+    rows.first().map(message).transpose()
+}
+
+/// Waits until no other transaction is writing to a conversation.
+pub(super) async fn lock_conversation(tx: &Transaction, id: ConversationId) -> Result<(), DbErr> {
+    tx.rows(&format!("SELECT id FROM conversations WHERE id = ?{}", tx.for_update()), vec![id.into()]).await.map(drop)
+}
+
+/// A ticket, which no other transaction changes before this one ends.
+pub(super) async fn find_ticket(tx: &Transaction, id: TicketId) -> Result<Option<Ticket>, DbErr> {
+    let columns = "id, user_id, subject, description, category, status, priority, created_at, updated_at";
+    let rows = tx.rows(&format!("SELECT {columns} FROM support_tickets WHERE id = ?{}", tx.for_update()), vec![id.into()]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let ticket = support_ticket::Model {
+        id: row.get(0)?,
+        user_id: row.get(1)?,
+        subject: row.get(2)?,
+        description: row.get(3)?,
+        category: row.get(4)?,
+        status: row.get(5)?,
+        priority: row.get(6)?,
+        created_at: row.get(7)?,
+        updated_at: row.get(8)?,
+    };
+    Ok(Some(ticket.into()))
+}
+
+/// The message of a ticket to which a condition on one value applies.
+pub(super) async fn find_support_message(tx: &Transaction, which: &str, value: Value) -> Result<Option<SupportMessage>, DbErr> {
+    let columns = "id, ticket_id, sender_id, message_text, is_admin, created_at";
+    let rows = tx.rows(&format!("SELECT {columns} FROM support_messages WHERE {which}"), vec![value]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(SupportMessage {
+        id: row.get(0)?,
+        ticket: row.get(1)?,
+        sender: row.get(2)?,
+        text: row.get(3)?,
+        is_admin: row.get::<Option<bool>>(4)?.unwrap_or(false),
+        created_at: row.get::<Option<Timestamp>>(5)?.unwrap_or_default(),
+    }))
+}
+
 /// Marks what the reader received and has not read.
-pub(super) async fn apply_mark(tx: &DatabaseTransaction, mark: Mark, now: Timestamp) -> Result<Marked, DbErr> {
-    let (mut messages, mut updated) = (Vec::new(), 0);
+pub(super) async fn apply_mark(tx: &Transaction, mark: Mark, now: Timestamp) -> Result<Marked, DbErr> {
+    let (mut messages, mut updated) = (Vec::<MessageId>::new(), 0);
     // An adopted row may have no flag. Two exact conditions, since an OR of them would keep the databases from the index of what is unread,
     // and have them read the whole history each time.
-    for unread in [message::Column::IsRead.eq(false), message::Column::IsRead.is_null()] {
-        let which = Condition::all()
-            .add(message::Column::ReceiverId.eq(mark.reader))
-            .add(unread)
-            .add(message::Column::ConversationId.eq(mark.conversation))
-            .add_option(mark.message.map(|id| message::Column::Id.eq(id)));
-        let newest = message::Entity::find().select_only().column(message::Column::Id).filter(which.clone());
-        let ids: Vec<MessageId> = newest.order_by_desc(message::Column::Id).limit(MARKED_IDS as u64).into_tuple().all(tx).await?;
+    for unread in ["is_read = ?", "is_read IS NULL"] {
+        let mut which = format!("receiver_id = ? AND conversation_id = ? AND {unread}");
+        let mut values: Vec<Value> = vec![mark.reader.into(), mark.conversation.into()];
+        if unread.ends_with('?') {
+            values.push(false.into());
+        }
+        if let Some(id) = mark.message {
+            which.push_str(" AND id = ?");
+            values.push(id.into());
+        }
+        let newest = format!("SELECT id FROM messages WHERE {which} ORDER BY id DESC LIMIT {MARKED_IDS}");
+        let ids = tx.rows(&newest, values.clone()).await?;
+        let ids: Vec<MessageId> = ids.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let Some(last) = ids.first().copied() else { continue };
-        let done = message::Entity::update_many()
-            .col_expr(message::Column::IsRead, Expr::value(true))
-            .col_expr(message::Column::ReadAt, Expr::value(now))
-            .filter(which)
-            .filter(message::Column::Id.lte(last))
-            .exec(tx)
-            .await?;
-        updated += done.rows_affected;
+        let update = format!("UPDATE messages SET is_read = ?, read_at = ? WHERE {which} AND id <= ?");
+        updated += tx.run(&update, [vec![true.into(), now.into()], values, vec![last.into()]].concat()).await?;
         messages.extend(ids);
     }
     messages.sort_unstable();
@@ -170,19 +228,18 @@ pub(super) async fn apply_mark(tx: &DatabaseTransaction, mark: Mark, now: Timest
 
 /// Changes a ticket, stores a message in it, or both; the inner refusal leaves everything as it was.
 pub(super) async fn apply_support(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     write: &SupportWrite,
     now: Timestamp,
     chain: bool,
 ) -> Result<Result<SupportWritten>, DbErr> {
-    let Some(row) = support_ticket::Entity::find_by_id(write.ticket).lock_exclusive().one(tx).await? else {
+    let Some(mut ticket) = find_ticket(tx, write.ticket).await? else {
         return Ok(Err(Error::NotFound("Ticket not found")));
     };
-    let mut ticket = Ticket::from(row);
     if let Some((_, Some(key))) = &write.message
-        && let Some(row) = support_message::Entity::find().filter(support_message::Column::SendKey.eq(key.0.as_str())).one(tx).await?
+        && let Some(row) = find_support_message(tx, "send_key = ?", key.0.as_str().into()).await?
     {
-        let message = Some(Stored { row: SupportMessage::from(row), fresh: false, after: None });
+        let message = Some(Stored { row, fresh: false, after: None });
         return Ok(Ok(SupportWritten { ticket, changed: false, message }));
     }
     let mut status = Status::parse(&ticket.status);
@@ -196,47 +253,30 @@ pub(super) async fn apply_support(
     let priority = write.priority.map_or(ticket.priority.clone(), |p| p.as_str().to_owned());
     let changed = status != ticket.status || priority != ticket.priority;
     if changed {
-        support_ticket::Entity::update_many()
-            .col_expr(support_ticket::Column::Status, Expr::value(status.clone()))
-            .col_expr(support_ticket::Column::Priority, Expr::value(priority.clone()))
-            .col_expr(support_ticket::Column::UpdatedAt, Expr::value(now))
-            .filter(support_ticket::Column::Id.eq(ticket.id))
-            .exec(tx)
-            .await?;
+        let values = vec![status.clone().into(), priority.clone().into(), now.into(), ticket.id.into()];
+        tx.run("UPDATE support_tickets SET status = ?, priority = ?, updated_at = ? WHERE id = ?", values).await?;
         (ticket.status, ticket.priority, ticket.updated_at) = (status, priority, now);
     }
     let Some((text, key)) = &write.message else { return Ok(Ok(SupportWritten { ticket, changed, message: None })) };
     let after = if chain {
-        let newest = support_message::Entity::find().filter(support_message::Column::TicketId.eq(write.ticket));
-        let newest = newest.order_by_desc(support_message::Column::Id).one(tx).await?;
-        Some(newest.map_or(0, |row| row.id.0))
+        let newest = tx.rows("SELECT MAX(id) FROM support_messages WHERE ticket_id = ?", vec![write.ticket.into()]).await?;
+        Some(newest.first().map(|row| row.get::<Option<i64>>(0)).transpose()?.flatten().unwrap_or_default())
     } else {
         None
     };
-    let new = support_message::ActiveModel {
-        ticket_id: Set(write.ticket),
-        sender_id: Set(write.sender),
-        message_text: Set(text.clone()),
-        is_admin: Set(Some(write.is_admin)),
-        created_at: Set(Some(now)),
-        send_key: Set(key.as_ref().map(|k| k.0.clone())),
-        ..Default::default()
-    };
-    let id: SupportMessageId = support_message::Entity::insert(new).exec(tx).await?.last_insert_id;
+    let key = key.as_ref().map(|key| key.0.clone());
+    let (ticket_id, sender) = (write.ticket.into(), write.sender.into());
+    let values = vec![ticket_id, sender, text.clone().into(), write.is_admin.into(), now.into(), key.into()];
+    let columns = "support_messages (ticket_id, sender_id, message_text, is_admin, created_at, send_key)";
+    let id = SupportMessageId(tx.insert(columns, vec![values]).await?.first().copied().ok_or(DbErr::RecordNotInserted)?);
     let row =
         SupportMessage { id, ticket: write.ticket, sender: write.sender, text: text.clone(), is_admin: write.is_admin, created_at: now };
     Ok(Ok(SupportWritten { ticket, changed, message: Some(Stored { row, fresh: true, after }) }))
 }
 
 /// Saves a session in the place of its former self.
-pub(super) async fn save_session(tx: &DatabaseTransaction, session: &Session) -> Result<(), DbErr> {
-    recovery_session::Entity::delete_by_id(session.pid.as_str()).exec(tx).await?;
-    let row = recovery_session::ActiveModel {
-        pid: Set(session.pid.clone()),
-        user_id: Set(session.user),
-        follows: Set(session.follows.clone()),
-        used_at: Set(session.used_at),
-    };
-    recovery_session::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
+pub(super) async fn save_session(tx: &Transaction, session: &Session) -> Result<(), DbErr> {
+    tx.run("DELETE FROM recovery_sessions WHERE pid = ?", vec![session.pid.as_str().into()]).await?;
+    let values = vec![session.pid.as_str().into(), session.user.into(), session.follows.clone().into(), session.used_at.into()];
+    tx.run("INSERT INTO recovery_sessions (pid, user_id, follows, used_at) VALUES (?, ?, ?, ?)", values).await.map(drop)
 }
