@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use sea_orm::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use super::failure::is_broken;
+use super::failure::{is_broken, is_collision};
 
 /// After this time without an answer it is asked whether the server is there at all.
 const SUSPICION: Duration = Duration::from_secs(1);
@@ -26,6 +27,12 @@ const PROBE: Duration = Duration::from_secs(1);
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// A server that was not there for this long is away; a shorter absence delays what is asked, and nobody notices more of it.
 const ABSENCE: Duration = Duration::from_millis(1500);
+
+/// How often a single statement is tried that collides each time.
+const TRIES: usize = 4;
+
+/// A statement on its way.
+type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
 
 /// A pool of connections.
 #[derive(Clone)]
@@ -73,6 +80,19 @@ impl Connections {
         let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
         let pool = self.pool();
         self.within(pool.begin_with_options(options)).await
+    }
+
+    /// Asks one statement, which is a transaction of its own; again, when it collided with another one, or the server wants it prepared anew,
+    /// as MariaDB does when its cache of tables is too small for all of them.
+    async fn ask<T>(&self, statement: Statement, how: for<'a> fn(&'a DatabaseConnection, Statement) -> Asked<'a, T>) -> Result<T, DbErr> {
+        let mut tries = TRIES;
+        loop {
+            let pool = self.pool();
+            match self.within(how(&pool, statement.clone())).await {
+                Err(e) if is_collision(&e) && tries > 1 => tries -= 1,
+                answer => return answer,
+            }
+        }
     }
 
     /// Waits for something that is asked of the server, as long as it is there.
@@ -156,8 +176,7 @@ impl ConnectionTrait for Connections {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let pool = self.pool();
-        self.within(pool.execute_raw(statement)).await
+        self.ask(statement, |pool, statement| pool.execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -166,12 +185,10 @@ impl ConnectionTrait for Connections {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let pool = self.pool();
-        self.within(pool.query_one_raw(statement)).await
+        self.ask(statement, |pool, statement| pool.query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let pool = self.pool();
-        self.within(pool.query_all_raw(statement)).await
+        self.ask(statement, |pool, statement| pool.query_all_raw(statement)).await
     }
 }
