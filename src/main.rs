@@ -90,7 +90,7 @@ enum UserAction {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match read_dotenv().and_then(|()| run(arguments)) {
+    match read_dotenv().and_then(|()| runtime()?.block_on(run(arguments))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("tidings: {sentence}");
@@ -110,7 +110,13 @@ fn read_dotenv() -> Result<(), String> {
     }
 }
 
-#[tokio::main]
+/// On a single processor nothing is gained by handing tasks from one thread to another.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let is_single = std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
+    let mut runtime = if is_single { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    runtime.enable_all().build().map_err(|e| e.to_string())
+}
+
 async fn run(arguments: Arguments) -> Result<(), String> {
     let settings = Settings::load(arguments.config.as_deref())?;
     start_log(&settings)?;
