@@ -19,7 +19,7 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, ResponseBodyTimeoutLayer};
 
 use crate::app::Peer;
 use crate::socket::Context;
-use crate::wire::rest::role_id;
+use crate::wire::accounts::role_id;
 
 /// How long the backend may take until its response headers are there.
 const HEADERS: Duration = Duration::from_secs(60);

@@ -2,12 +2,14 @@
 
 use sea_orm::DeriveValueType;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, DeriveValueType)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, DeriveValueType, ToSchema)]
         #[serde(transparent)]
+        #[schema(minimum = 1, maximum = 9007199254740991_i64, example = 7)]
         pub struct $name(pub i64);
 
         impl std::fmt::Display for $name {

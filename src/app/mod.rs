@@ -17,6 +17,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
+pub use crate::rest::openapi;
 pub use connection::{Link, Peer};
 
 use crate::auth::random_hex;

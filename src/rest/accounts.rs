@@ -7,57 +7,81 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::extract::{Body, Caller, ClientAddress};
 use crate::chat::{LoginKind, NewAccount};
 use crate::error::Result;
 use crate::socket::Context;
-use crate::wire::rest;
+use crate::wire::accounts::{Me, Session};
 
-#[derive(Deserialize)]
+/// A new account.
+#[derive(Deserialize, ToSchema)]
 pub struct Register {
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 100, example = "ann")]
     username: String,
     #[serde(default)]
+    #[schema(required, min_length = 3, max_length = 150, example = "ann@example.com")]
     email: String,
+    /// At most 72 bytes.
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 72, example = "a long password")]
     password: String,
+    /// `traveller` or `agency`; a traveller without.
     #[serde(default)]
+    #[schema(example = "traveller")]
     role: String,
 }
 
-#[derive(Deserialize)]
+/// What an account is proven by.
+#[derive(Deserialize, ToSchema)]
 pub struct Login {
     #[serde(default)]
+    #[schema(required, example = "ann@example.com")]
     email: String,
     #[serde(default)]
+    #[schema(required, example = "a long password")]
     password: String,
 }
 
 /// Opens an account.
+#[utoipa::path(post, path = "/api/auth/register", tag = "accounts", security(()), request_body = Register, responses(
+    (status = 201, description = "The account, logged in", body = Session),
+    (status = 409, description = "The e-mail address is taken"),
+))]
 pub async fn register(State(api): State<Context>, ClientAddress(from): ClientAddress, Body(body): Body<Register>) -> Result<Response> {
     let account = NewAccount { username: body.username, email: body.email, password: body.password, role: body.role };
     let (user, token) = api.chat.register(from, account).await?;
-    Ok((StatusCode::CREATED, Json(rest::session(&user, &token))).into_response())
+    Ok((StatusCode::CREATED, Json(Session::new(user, token))).into_response())
 }
 
 /// Logs in everybody but agencies.
-pub async fn login_traveller(State(api): State<Context>, from: ClientAddress, body: Body<Login>) -> Result<Json<Value>> {
+#[utoipa::path(post, path = "/api/auth/traveller/login", tag = "accounts", security(()), request_body = Login, responses(
+    (status = 200, description = "Logged in", body = Session),
+    (status = 401, description = "Wrong, without saying what"),
+))]
+pub async fn login_traveller(State(api): State<Context>, from: ClientAddress, body: Body<Login>) -> Result<Json<Session>> {
     login(api, LoginKind::Traveller, from, body).await
 }
 
 /// Logs in agencies.
-pub async fn login_agency(State(api): State<Context>, from: ClientAddress, body: Body<Login>) -> Result<Json<Value>> {
+#[utoipa::path(post, path = "/api/auth/agency/login", tag = "accounts", security(()), request_body = Login, responses(
+    (status = 200, description = "Logged in", body = Session),
+    (status = 401, description = "Wrong, without saying what"),
+    (status = 403, description = "Not verified by an admin yet, with an adopted database"),
+))]
+pub async fn login_agency(State(api): State<Context>, from: ClientAddress, body: Body<Login>) -> Result<Json<Session>> {
     login(api, LoginKind::Agency, from, body).await
 }
 
-async fn login(api: Context, kind: LoginKind, ClientAddress(from): ClientAddress, Body(body): Body<Login>) -> Result<Json<Value>> {
+async fn login(api: Context, kind: LoginKind, ClientAddress(from): ClientAddress, Body(body): Body<Login>) -> Result<Json<Session>> {
     let (user, token) = api.chat.login(from, kind, &body.email, body.password).await?;
-    Ok(Json(rest::session(&user, &token)))
+    Ok(Json(Session::new(user, token)))
 }
 
 /// The caller's own account.
-pub async fn me(State(api): State<Context>, Caller(actor): Caller) -> Result<Json<Value>> {
-    Ok(Json(rest::me(&api.chat.me(&actor).await?)))
+#[utoipa::path(get, path = "/api/auth/me", tag = "accounts", responses((status = 200, description = "The account", body = Me)))]
+pub async fn me(State(api): State<Context>, Caller(actor): Caller) -> Result<Json<Me>> {
+    Ok(Json(api.chat.me(&actor).await?.into()))
 }

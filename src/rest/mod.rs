@@ -4,9 +4,11 @@ mod accounts;
 mod admin;
 mod conversations;
 mod extract;
+mod openapi;
 mod support;
 
 pub use extract::visitor;
+pub use openapi::document as openapi;
 
 use axum::{
     Json, Router,
@@ -40,6 +42,7 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
         .route("/admin/users/{id}/unban", post(admin::unban))
         .fallback(not_found);
     let mut router = Router::new().nest("/api/messaging", messaging).route("/api/messaging/", any(not_found));
+    router = router.merge(openapi::routes(accounts, api.settings.legacy_upstream.is_some()));
     if accounts {
         router = router
             .route("/api/auth/register", post(accounts::register))
@@ -58,16 +61,28 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
         .with_state(api)
 }
 
+/// That there is a server.
+#[utoipa::path(get, path = "/", tag = "operation", security(()), responses(
+    (status = 200, description = "Here", body = Object, example = json!({"message": "tidings messaging server is running"})),
+))]
 async fn root() -> Json<Value> {
     Json(json!({"message": "tidings messaging server is running"}))
 }
 
 /// Alive: the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses(
+    (status = 200, description = "Alive", body = Object, example = json!({"status": "ok"})),
+))]
 async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
 /// Ready: the database answers too, and can be written. Without Redis a node of several serves its own sockets still.
+#[utoipa::path(get, path = "/readyz", tag = "operation", security(()), responses(
+    (status = 200, description = "Ready; `redis` is there for one node of several", body = Object,
+        example = json!({"status": "ok", "database": "ok"})),
+    (status = 503, description = "Not ready, and why", body = Object, example = json!({"code": "unavailable", "database": "disk full"})),
+))]
 async fn readyz(State(api): State<Context>) -> Response {
     match api.chat.ready().await {
         Ok(()) => {
@@ -88,6 +103,9 @@ async fn readyz(State(api): State<Context>) -> Response {
 }
 
 /// Gauges, as Prometheus reads them.
+#[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses(
+    (status = 200, description = "Gauges", body = String, content_type = "text/plain"),
+))]
 async fn metrics(State(api): State<Context>) -> Response {
     let (sockets, users) = (api.hub.count(), api.chat.count_online());
     let text = format!(

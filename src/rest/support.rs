@@ -8,7 +8,7 @@ use axum::{
 };
 use entity::{Category, Priority, Status, TicketId};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::extract::{Body, Caller, Id, Params};
 use crate::chat::{Outgoing, TicketChange};
@@ -16,26 +16,46 @@ use crate::error::{Error, Result};
 use crate::socket::Context;
 use crate::store::TicketFilter;
 use crate::store::writer::{Done, SupportWritten};
+use crate::wire::query::Tickets;
+use crate::wire::rest::{Changed, NamedTicket, Responded, TicketDetails};
 use crate::wire::shapes::{SupportMessageJson, TicketJson};
 
-#[derive(Deserialize)]
+/// A new ticket.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewTicket)]
 pub struct Create {
+    #[schema(required, nullable = false, min_length = 1, example = "A refund")]
     subject: Option<String>,
+    #[schema(required, nullable = false, min_length = 1, example = "My ferry was cancelled.")]
     description: Option<String>,
+    /// `general` (also without), `booking`, `destination` or `complaint`, in any case.
+    #[schema(example = "booking")]
     category: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// An admin's reply, and what becomes of the ticket.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Reply)]
 pub struct Respond {
+    /// Or `message`; one of the two is required.
+    #[schema(min_length = 1, example = "It is on its way.")]
     message_text: Option<String>,
     message: Option<String>,
+    /// A status; without, `open` becomes `in_progress`.
     #[serde(rename = "newStatus")]
+    #[schema(example = "resolved")]
     new_status: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What to change of a ticket; at least one of the two is required.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TicketChange)]
 pub struct Change {
+    /// `open`, `in_progress`, `resolved` or `closed`, in any case.
+    #[schema(example = "closed")]
     status: Option<String>,
+    /// `low`, `medium` or `high`, in any case.
+    #[schema(example = "low")]
     priority: Option<String>,
 }
 
@@ -56,6 +76,11 @@ fn word<T>(text: Option<&str>, name: &str, parse: fn(&str) -> Option<T>, allowed
 }
 
 /// Opens a ticket.
+///
+/// Admins hear `ticket-updated` with `created: true`.
+#[utoipa::path(post, path = "/api/messaging/support/tickets", tag = "support", request_body = Create, responses(
+    (status = 201, description = "The ticket", body = TicketJson),
+))]
 pub async fn create(State(api): State<Context>, Caller(actor): Caller, Body(body): Body<Create>) -> Result<Response> {
     let category = word(body.category.as_deref(), "category", Category::parse, categories)?.unwrap_or(Category::General);
     let (subject, description) = (body.subject.unwrap_or_default(), body.description.unwrap_or_default());
@@ -63,14 +88,20 @@ pub async fn create(State(api): State<Context>, Caller(actor): Caller, Body(body
     Ok((StatusCode::CREATED, Json(TicketJson::from(&ticket))).into_response())
 }
 
-/// The caller's tickets.
-pub async fn list_own(State(api): State<Context>, Caller(actor): Caller) -> Result<Json<Value>> {
+/// The caller's tickets, newest first.
+#[utoipa::path(get, path = "/api/messaging/support/tickets", tag = "support", responses(
+    (status = 200, description = "Tickets", body = [TicketJson]),
+))]
+pub async fn list_own(State(api): State<Context>, Caller(actor): Caller) -> Result<Response> {
     let tickets = api.chat.own_tickets(&actor).await?;
-    Ok(Json(tickets.iter().map(|t| json!(TicketJson::from(t))).collect()))
+    Ok(Json(tickets.iter().map(TicketJson::from).collect::<Vec<_>>()).into_response())
 }
 
-/// All tickets, for admins.
-pub async fn list_all(State(api): State<Context>, Caller(actor): Caller, params: Params) -> Result<Json<Value>> {
+/// All tickets, newest first, for admins.
+#[utoipa::path(get, path = "/api/messaging/support/tickets/admin/all", tag = "admins", params(Tickets), responses(
+    (status = 200, description = "Tickets with the names of their owners", body = [NamedTicket]),
+))]
+pub async fn list_all(State(api): State<Context>, Caller(actor): Caller, params: Params) -> Result<Response> {
     api.chat.require_admin(&actor)?;
     let filter = TicketFilter {
         owner: None,
@@ -80,29 +111,29 @@ pub async fn list_all(State(api): State<Context>, Caller(actor): Caller, params:
         limit: params.limit()?,
     };
     let rows = api.chat.all_tickets(&actor, filter).await?;
-    let with_name = |(ticket, name)| {
-        let mut fields = json!(TicketJson::from(ticket));
-        if let Some(fields) = fields.as_object_mut() {
-            fields.insert("user_name".into(), json!(name));
-        }
-        fields
-    };
-    Ok(Json(rows.iter().map(|(ticket, name)| with_name((ticket, name))).collect()))
+    let named = rows.iter().map(|(ticket, name)| NamedTicket { ticket: ticket.into(), user_name: name.as_deref() });
+    Ok(Json(named.collect::<Vec<_>>()).into_response())
 }
 
-/// A ticket with its messages.
-pub async fn details(State(api): State<Context>, Caller(actor): Caller, Id(id): Id) -> Result<Json<Value>> {
+/// A ticket with its messages, for its owner and for admins.
+#[utoipa::path(get, path = "/api/messaging/support/tickets/{id}", tag = "support", params(("id" = TicketId, Path)), responses(
+    (status = 200, description = "The ticket", body = TicketDetails),
+))]
+pub async fn details(State(api): State<Context>, Caller(actor): Caller, Id(id): Id) -> Result<Response> {
     let (access, ticket) = api.chat.require_ticket(&actor, TicketId(id)).await?;
     let messages = api.chat.support_messages(access).await?;
-    let mut fields = json!(TicketJson::from(&ticket));
-    if let Some(fields) = fields.as_object_mut() {
-        fields.insert("messages".into(), messages.iter().map(|m| json!(SupportMessageJson::new(m, None))).collect());
-    }
-    Ok(Json(fields))
+    let messages = messages.iter().map(|m| SupportMessageJson::new(m, None)).collect();
+    Ok(Json(TicketDetails { ticket: TicketJson::from(&ticket), messages }).into_response())
 }
 
 /// An admin's reply.
-pub async fn respond(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, Body(body): Body<Respond>) -> Result<Json<Value>> {
+///
+/// Followers hear `support-message-received`; owner, followers and admins hear `ticket-updated` when the status changes.
+#[utoipa::path(post, path = "/api/messaging/support/tickets/{id}/respond", tag = "admins", params(("id" = TicketId, Path)),
+    request_body = Respond,
+    responses((status = 200, description = "The reply", body = Responded), (status = 409, description = "The ticket is closed")),
+)]
+pub async fn respond(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, Body(body): Body<Respond>) -> Result<Response> {
     api.chat.require_admin(&actor)?;
     let status = word(body.new_status.as_deref(), "newStatus", Status::parse, statuses)?;
     let (access, _) = api.chat.require_ticket(&actor, TicketId(id)).await?;
@@ -112,16 +143,17 @@ pub async fn respond(State(api): State<Context>, Caller(actor): Caller, Id(id): 
     let done = Done::new(move |outcome: Result<SupportWritten>| drop(tell.send(outcome)));
     api.chat.send_support(&actor, access, Outgoing { text, ..Outgoing::default() }, change, done).await;
     let written = told.await.map_err(Error::internal)??;
-    Ok(Json(json!({
-        "success": true,
-        "message": "Response added to ticket",
-        "ticket": {"id": written.ticket.id, "status": written.ticket.status},
-        "response": written.message.as_ref().map(|stored| SupportMessageJson::new(&stored.row, None)),
-    })))
+    Ok(Json(Responded::from(&written)).into_response())
 }
 
-/// Sets status or priority.
-pub async fn change(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, Body(body): Body<Change>) -> Result<Json<Value>> {
+/// Sets status or priority, for admins.
+///
+/// Owner, followers and admins hear `ticket-updated`.
+#[utoipa::path(method(put, patch), path = "/api/messaging/support/tickets/{id}/status", tag = "admins", params(("id" = TicketId, Path)),
+    request_body = Change,
+    responses((status = 200, description = "The ticket as it is now", body = Changed)),
+)]
+pub async fn change(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, Body(body): Body<Change>) -> Result<Response> {
     api.chat.require_admin(&actor)?;
     let change = TicketChange {
         status: word(body.status.as_deref(), "status", Status::parse, statuses)?,
@@ -131,5 +163,5 @@ pub async fn change(State(api): State<Context>, Caller(actor): Caller, Id(id): I
         return Err(Error::invalid("status or priority is required"));
     }
     let ticket = api.chat.change_ticket(&actor, TicketId(id), change).await?;
-    Ok(Json(json!({"message": "Ticket updated successfully", "ticket": TicketJson::from(&ticket)})))
+    Ok(Json(Changed::from(TicketJson::from(&ticket))).into_response())
 }

@@ -12,6 +12,7 @@
 //! | a guest's `conversation-updated` carries `{}` | G2's navbar | it has no token, and needs only the nudge | `frontend-compat-tests/sockets/guests.test.mjs` |
 //! | the last, extra argument of a message is its offset | socket.io-client ≥ 4.6 | Socket.IO's connection state recovery | `frontend-compat-tests/sockets/recovery.test.mjs` |
 
+pub mod accounts;
 pub mod error;
 pub mod handshake;
 pub mod inbound;
@@ -20,6 +21,9 @@ pub mod query;
 pub mod rest;
 pub mod shapes;
 
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
 use crate::clock::Timestamp;
 
 /// A moment as `2026-11-01T12:00:00.000Z`.
@@ -27,13 +31,13 @@ pub fn iso(moment: Timestamp) -> String {
     moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-fn as_iso<S: serde::Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&iso(*moment))
-}
+/// A moment: ISO 8601, UTC, milliseconds, `Z`.
+#[derive(Clone, Copy, ToSchema)]
+#[schema(value_type = String, format = DateTime, pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", example = "2026-11-01T12:00:00.000Z")]
+pub struct Moment(pub Timestamp);
 
-fn as_iso_option<S: serde::Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match moment {
-        Some(moment) => as_iso(moment, serializer),
-        None => serializer.serialize_none(),
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&iso(self.0))
     }
 }

@@ -4,10 +4,69 @@ use std::collections::HashMap;
 
 use axum::{extract::Query, http::Uri};
 use chrono::Datelike;
+use entity::{ConversationId, MessageId, TicketId};
+use utoipa::IntoParams;
 
 use super::inbound::decimal_id;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+
+/// The parameters of the inbox, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Inbox {
+    /// A part of the other user's name; `%` and `_` are plain characters.
+    pub search: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u64>,
+    /// The `last_message_at` of the last row of the page before.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub before: Option<Timestamp>,
+    /// The `id` of that row, which breaks ties; without effect alone.
+    pub before_id: Option<ConversationId>,
+}
+
+/// The parameters of a history, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct History {
+    /// How many at most; without, the newest 1000, or what the server is configured for.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u64>,
+    /// Only what is older than this message.
+    pub before: Option<MessageId>,
+    /// Only what is newer than this message, the oldest of it first.
+    pub after: Option<MessageId>,
+    /// `1` wraps the messages in an object with the other user's name.
+    #[param(example = "1")]
+    pub envelope: Option<String>,
+}
+
+/// The parameters of all tickets, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Tickets {
+    /// `open`, `in_progress`, `resolved` or `closed`, in any case.
+    #[param(example = "open")]
+    pub status: Option<String>,
+    /// `general`, `booking`, `destination` or `complaint`, in any case.
+    #[param(example = "booking")]
+    pub category: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u64>,
+    /// Only what is older than this ticket.
+    pub before: Option<TicketId>,
+}
+
+/// The parameters of the search for users, for the documentation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UserSearch {
+    /// A part of the name.
+    pub query: Option<String>,
+}
 
 /// The parameters of a request. Of one that is repeated the last counts.
 pub struct Params(HashMap<String, String>);

@@ -3,14 +3,15 @@
 use entity::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
-use super::{as_iso, as_iso_option};
+use super::Moment;
 use crate::chat::{Message, TempId};
-use crate::clock::Timestamp;
 use crate::store::{SupportMessage, Ticket};
 
 /// A direct message, with the names of three generations.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
 pub struct MessageJson<'a> {
     id: MessageId,
     conversation_id: ConversationId,
@@ -20,13 +21,14 @@ pub struct MessageJson<'a> {
     #[serde(rename = "senderId")]
     sender_id_too: UserId,
     receiver_id: UserId,
+    #[schema(example = "Shall we take the early train?")]
     message_text: &'a str,
     is_read: bool,
-    #[serde(serialize_with = "as_iso_option")]
-    read_at: Option<Timestamp>,
-    #[serde(serialize_with = "as_iso")]
-    created_at: Timestamp,
+    #[schema(required)]
+    read_at: Option<Moment>,
+    created_at: Moment,
     #[serde(rename = "tempId", skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     temp_id: Option<Box<RawValue>>,
 }
 
@@ -42,15 +44,16 @@ impl<'a> MessageJson<'a> {
             receiver_id: message.receiver,
             message_text: &message.text,
             is_read: message.is_read,
-            read_at: message.read_at,
-            created_at: message.created_at,
+            read_at: message.read_at.map(Moment),
+            created_at: Moment(message.created_at),
             temp_id: echo(temp_id),
         }
     }
 }
 
 /// A support message.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SupportMessage)]
 pub struct SupportMessageJson<'a> {
     id: SupportMessageId,
     ticket_id: TicketId,
@@ -59,11 +62,13 @@ pub struct SupportMessageJson<'a> {
     sender_id: UserId,
     #[serde(rename = "senderId")]
     sender_id_too: UserId,
+    #[schema(example = "It is on its way.")]
     message_text: &'a str,
+    /// Whether its sender was an admin.
     is_admin: bool,
-    #[serde(serialize_with = "as_iso")]
-    created_at: Timestamp,
+    created_at: Moment,
     #[serde(rename = "tempId", skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     temp_id: Option<Box<RawValue>>,
 }
 
@@ -78,7 +83,7 @@ impl<'a> SupportMessageJson<'a> {
             sender_id_too: message.sender,
             message_text: &message.text,
             is_admin: message.is_admin,
-            created_at: message.created_at,
+            created_at: Moment(message.created_at),
             temp_id: echo(temp_id),
         }
     }
@@ -89,19 +94,26 @@ fn echo(temp_id: Option<&TempId>) -> Option<Box<RawValue>> {
 }
 
 /// A ticket.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ticket)]
 pub struct TicketJson<'a> {
     id: TicketId,
     user_id: UserId,
+    #[schema(example = "A refund")]
     subject: &'a str,
+    #[schema(example = "My ferry was cancelled.")]
     description: &'a str,
+    /// `general`, `booking`, `destination` or `complaint`; an adopted row may hold another word.
+    #[schema(example = "booking")]
     category: &'a str,
+    /// `open`, `in_progress`, `resolved` or `closed`; an adopted row may hold another word.
+    #[schema(example = "open")]
     status: &'a str,
+    /// `low`, `medium` or `high`; an adopted row may hold another word.
+    #[schema(example = "medium")]
     priority: &'a str,
-    #[serde(serialize_with = "as_iso")]
-    created_at: Timestamp,
-    #[serde(serialize_with = "as_iso")]
-    updated_at: Timestamp,
+    created_at: Moment,
+    updated_at: Moment,
 }
 
 impl<'a> From<&'a Ticket> for TicketJson<'a> {
@@ -114,8 +126,8 @@ impl<'a> From<&'a Ticket> for TicketJson<'a> {
             category: &ticket.category,
             status: &ticket.status,
             priority: &ticket.priority,
-            created_at: ticket.created_at,
-            updated_at: ticket.updated_at,
+            created_at: Moment(ticket.created_at),
+            updated_at: Moment(ticket.updated_at),
         }
     }
 }

@@ -165,7 +165,9 @@ async fn nonsense_in_a_query_is_refused_and_a_malformed_id_names_nothing() {
         app.get(&format!("{ROUTE}?{query}"), &ann).await.refused(400, "invalid_payload");
         app.get(&format!("{history}?{query}"), &ann).await.refused(400, "invalid_payload");
     }
-    for query in ["before=yesterday", "before=7", "before=2026-13-01T00:00:00.000Z", "before=2026-11-01T00:00:00.000Z&before_id=x"] {
+    for query in
+        ["before=yesterday", "before=7", "before=2026-13-01T00:00:00.000Z", "before=2026-11-01T00:00:00.000Z&before_id=x", "before_id=x"]
+    {
         app.get(&format!("{ROUTE}?{query}"), &ann).await.refused(400, "invalid_payload");
     }
     for query in ["before=x", "before=0", "before=-1", "after=x", "after=1.5", "before=1e3"] {

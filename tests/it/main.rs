@@ -20,6 +20,7 @@ mod matrix;
 mod messages;
 mod nodes;
 mod nudges;
+mod openapi;
 mod order;
 mod origins;
 mod outage;

@@ -8,7 +8,7 @@ fn read(path: &str) -> String {
 }
 
 /// The code of a source file without its unit tests.
-fn code(path: &str) -> String {
+pub fn code(path: &str) -> String {
     read(path).split("#[cfg(test)]").next().unwrap_or_default().to_owned()
 }
 
@@ -21,7 +21,7 @@ fn rows(heading: &str) -> Vec<String> {
 }
 
 /// The string literals of some code, each with what stands before and after it.
-fn literals(code: &str) -> Vec<(&str, &str, &str)> {
+pub fn literals(code: &str) -> Vec<(&str, &str, &str)> {
     let mut found = Vec::new();
     for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
         let mut rest = line;
@@ -38,7 +38,7 @@ fn is_hyphenated(text: &str) -> bool {
 }
 
 /// What clients send: the arms of `wire::inbound`.
-fn inbound() -> BTreeSet<String> {
+pub fn inbound() -> BTreeSet<String> {
     let code = code("src/wire/inbound.rs");
     let arms =
         literals(&code).into_iter().filter(|(_, _, after)| after.trim_start().starts_with("=>") || after.trim_start().starts_with('|'));
@@ -46,7 +46,7 @@ fn inbound() -> BTreeSet<String> {
 }
 
 /// What clients hear: the frames of `wire::outbound`.
-fn outbound() -> BTreeSet<String> {
+pub fn outbound() -> BTreeSet<String> {
     let code = code("src/wire/outbound.rs");
     let frames = literals(&code).into_iter().filter(|(before, text, _)| before.ends_with("Frame::new(") || is_hyphenated(text));
     frames.map(|(_, name, _)| name.to_owned()).collect()
@@ -58,7 +58,7 @@ pub fn event_names() -> BTreeSet<String> {
 }
 
 /// Every route: method and path.
-fn routes() -> BTreeSet<(&'static str, String)> {
+pub fn routes() -> BTreeSet<(&'static str, String)> {
     let code = code("src/rest/mod.rs");
     let mut found = BTreeSet::new();
     let mut prefix = "";

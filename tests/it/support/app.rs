@@ -24,7 +24,7 @@ pub struct TestApp {
     pub database: Database,
     pub(super) http: reqwest::Client,
     server: Option<Server>,
-    settings: Settings,
+    pub(super) settings: Settings,
     _folder: TempDir,
 }
 

@@ -7,6 +7,8 @@ mod disk;
 mod http;
 pub mod legacy;
 mod process;
+pub mod rest_document;
+mod schema;
 mod server;
 mod socket;
 
