@@ -4,6 +4,7 @@ mod accounts;
 mod adopted;
 mod adoption;
 mod architecture;
+mod asyncapi;
 mod backup;
 mod bans;
 mod connecting;

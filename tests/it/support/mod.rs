@@ -4,6 +4,7 @@ mod app;
 mod database;
 mod dice;
 mod disk;
+pub mod event_document;
 mod http;
 pub mod legacy;
 mod process;

@@ -1,4 +1,5 @@
-//! A small Socket.IO client: it says what a test tells it to and keeps all that it hears. No library stands between test and wire.
+//! A small Socket.IO client: it says what a test tells it to, keeps all that it hears, and holds it against the document of the events. No
+//! library stands between test and wire.
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-use super::{DEADLINE, TestApp, User};
+use super::{DEADLINE, TestApp, User, event_document};
 
 /// An event that was heard: its name and all its arguments.
 #[derive(Clone, PartialEq)]
@@ -61,6 +62,10 @@ struct Ear {
 struct State {
     events: Vec<Heard>,
     acks: HashMap<u64, Value>,
+    /// The events that asked for an ack.
+    asked: HashMap<u64, String>,
+    /// What was heard and is not as documented.
+    fault: Option<String>,
     connects: Vec<Value>,
     refusal: Option<Value>,
     is_disconnected: bool,
@@ -80,6 +85,7 @@ impl Ear {
         let found = timeout(patience, async {
             loop {
                 let changed = self.changed.notified();
+                self.check();
                 if let Some(found) = take(&mut self.state()) {
                     return found;
                 }
@@ -92,6 +98,12 @@ impl Ear {
         }
     }
 
+    /// Panics when something was heard that is not as documented.
+    fn check(&self) {
+        let fault = self.state().fault.take();
+        assert!(fault.is_none(), "{}", fault.unwrap_or_default());
+    }
+
     fn take_in(&self, packet: &str) {
         let mut state = self.state();
         let json = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
@@ -102,11 +114,15 @@ impl Ear {
             Some(("42", array)) => {
                 let Value::Array(mut arguments) = json(array) else { panic!("{packet} is not an event") };
                 let name = arguments.remove(0).as_str().expect("a name is a string").to_owned();
+                state.fault = state.fault.take().or_else(|| event_document::fault_of_heard(&name, &arguments));
                 state.events.push(Heard { name, arguments });
             }
             Some(("43", rest)) => {
                 let (id, array) = rest.split_at(rest.find('[').expect("an ack has arguments"));
-                state.acks.insert(id.parse().expect("an ack has a number"), json(array)[0].clone());
+                let (id, ack) = (id.parse().expect("an ack has a number"), json(array)[0].clone());
+                let fault = state.asked.remove(&id).and_then(|name| event_document::fault_of_ack(&name, &ack));
+                state.fault = state.fault.take().or(fault);
+                state.acks.insert(id, ack);
             }
             _ => {}
         }
@@ -187,7 +203,9 @@ impl Socket {
 
     /// Emits an event with one argument.
     pub fn emit(&self, name: &str, payload: impl Into<Value>) {
-        self.say(format!("42{}", json!([name, payload.into()])));
+        let payload = payload.into();
+        event_document::check_said(name, &payload);
+        self.say(format!("42{}", json!([name, payload])));
     }
 
     /// Emits an event as it stands: the text of its array.
@@ -207,8 +225,10 @@ impl Socket {
 
     /// Emits an event that asks for an ack; the number is for [`acked`](Self::acked).
     pub fn emit_asking(&self, name: &str, payload: impl Into<Value>) -> u64 {
-        let ack = self.next_ack.fetch_add(1, Ordering::Relaxed);
-        self.say(format!("42{ack}{}", json!([name, payload.into()])));
+        let (payload, ack) = (payload.into(), self.next_ack.fetch_add(1, Ordering::Relaxed));
+        event_document::check_said(name, &payload);
+        self.ear.state().asked.insert(ack, name.to_owned());
+        self.say(format!("42{ack}{}", json!([name, payload])));
         ack
     }
 
@@ -347,5 +367,8 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.wire.abort();
+        if !std::thread::panicking() {
+            self.ear.check();
+        }
     }
 }
