@@ -8,9 +8,9 @@ import test, { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startServer } from './server.mjs';
 
-const CHROMIUM = '/usr/bin/chromium';
+export const CHROMIUM = '/usr/bin/chromium';
 // Without the background flags Chromium looks up its maker's hosts; as root it needs --no-sandbox.
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+export const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const PORTS = { g2: 5173, g1: 5174 }; // both are origins that the server lets in by default
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -18,7 +18,7 @@ const screenshots = join(root, 'screenshots');
 
 export const DEADLINE = 15_000;
 const STORY_MS = 90_000;
-const skip = existsSync(CHROMIUM) || process.env.CI === 'true' ? false : `${CHROMIUM} is not installed`;
+export const skip = existsSync(CHROMIUM) || process.env.CI === 'true' ? false : `${CHROMIUM} is not installed`;
 
 /** Waits until `check` returns without throwing, and returns what it returned; else throws what it threw last. */
 export async function eventually(check, deadline = DEADLINE) {
