@@ -39,6 +39,7 @@ pub struct Settings {
     pub nudges: Nudges,
     pub recovery: Recovery,
     pub limits: Limits,
+    pub metrics: Metrics,
 }
 
 /// What becomes of sockets without a token.
@@ -158,6 +159,14 @@ pub struct Limits {
     pub writer_batch: usize,
 }
 
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.toml documents every setting")]
+pub struct Metrics {
+    pub listen: Option<SocketAddr>,
+}
+
 /// A steady rate and how far a burst may go over it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +189,7 @@ mod duration {
 const ORIGIN_FORM: &str = "an origin is written https://host or https://host:port";
 
 /// The environment names and the settings that they set.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     ("HOST", "host"),
     ("PORT", "port"),
     ("DATABASE_URL", "database_url"),
@@ -188,6 +197,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("REDIS_URL", "redis_url"),
     ("LEGACY_UPSTREAM", "legacy_upstream"),
     ("RUST_LOG", "log"),
+    ("METRICS_LISTEN", "metrics.listen"),
     ("FRONTEND_URL", "origins"),
 ];
 
@@ -195,6 +205,23 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Whether spans shall go to a collector: asked only by a build that can send them.
+#[cfg(feature = "otlp")]
+pub fn names_a_collector() -> bool {
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"].into_iter().any(is_set)
+}
+
+/// Whether the environment says how the service is called.
+#[cfg(feature = "otlp")]
+pub fn names_a_service() -> bool {
+    ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"].into_iter().any(is_set)
+}
+
+#[cfg(feature = "otlp")]
+fn is_set(name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.is_empty())
 }
 
 impl Settings {

@@ -38,9 +38,9 @@ async fn serve(settings: Settings, folder: &Path) -> Result<(), String> {
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {base}/api/messaging/conversations");
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {base}/api/messaging/conversations/1/messages");
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {base}/api/messaging/support/tickets");
-    crate::until_told_to_stop().await;
+    let outcome = server.run(crate::until_told_to_stop()).await;
     server.stop().await;
-    Ok(())
+    outcome
 }
 
 async fn populate(chat: &Arc<Chat>) -> Result<Vec<(Actor, String, String)>> {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use governor::{
 
 use crate::config::{self, Rate};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 
 /// What is limited per user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +38,12 @@ pub struct Limits {
     logins: DefaultKeyedRateLimiter<IpAddr>,
     handshakes: DefaultKeyedRateLimiter<IpAddr>,
     guests: DefaultKeyedRateLimiter<u64>,
+    metrics: Arc<Metrics>,
 }
 
 impl Limits {
     /// Empty buckets of the configured sizes.
-    pub fn new(settings: &config::Limits) -> Self {
+    pub fn new(settings: &config::Limits, metrics: Arc<Metrics>) -> Self {
         let quota = |rate: Rate| Quota::per_second(rate.per_second).allow_burst(rate.burst);
         let keyed = |rate: Rate| DefaultKeyedRateLimiter::keyed(quota(rate));
         let period = settings.login_window / settings.logins.get();
@@ -53,33 +56,34 @@ impl Limits {
             logins: DefaultKeyedRateLimiter::keyed(logins.unwrap_or(Quota::per_second(settings.logins))),
             handshakes: DefaultKeyedRateLimiter::keyed(quota(settings.handshakes)),
             guests: DefaultKeyedRateLimiter::keyed(quota(settings.guest_events)),
+            metrics,
         }
     }
 
     /// Counts one `what` of `user`, or says when to come back.
     pub fn check(&self, what: Limited, user: UserId) -> Result<()> {
-        let buckets = match what {
-            Limited::Send => &self.sends,
-            Limited::Event => &self.events,
-            Limited::Write => &self.writes,
-            Limited::Search => &self.searches,
+        let (buckets, limit) = match what {
+            Limited::Send => (&self.sends, "sends"),
+            Limited::Event => (&self.events, "events"),
+            Limited::Write => (&self.writes, "writes"),
+            Limited::Search => (&self.searches, "searches"),
         };
-        buckets.check_key(&user).map_err(refusal)
+        buckets.check_key(&user).map_err(|until| self.refusal(limit, &until))
     }
 
     /// Counts one login or registration of a client address; IPv6 clients count by their /64.
     pub fn check_login(&self, address: IpAddr) -> Result<()> {
-        self.logins.check_key(&network_of(address)).map_err(refusal)
+        self.logins.check_key(&network_of(address)).map_err(|until| self.refusal("logins", &until))
     }
 
     /// Counts one new connection of a client address; IPv6 clients count by their /64.
     pub fn check_handshake(&self, address: IpAddr) -> Result<()> {
-        self.handshakes.check_key(&network_of(address)).map_err(refusal)
+        self.handshakes.check_key(&network_of(address)).map_err(|until| self.refusal("handshakes", &until))
     }
 
     /// Counts one event of a socket without a token.
     pub fn check_guest(&self, socket: u64) -> Result<()> {
-        self.guests.check_key(&socket).map_err(refusal)
+        self.guests.check_key(&socket).map_err(|until| self.refusal("guest_events", &until))
     }
 
     /// Forgets the buckets that are full again. To be called now and then, so that memory follows those who are active.
@@ -91,10 +95,11 @@ impl Limits {
         self.handshakes.retain_recent();
         self.guests.retain_recent();
     }
-}
 
-fn refusal(until: NotUntil<governor::clock::QuantaInstant>) -> Error {
-    Error::RateLimited { retry_after: until.wait_time_from(DefaultClock::default().now()) }
+    fn refusal(&self, limit: &'static str, until: &NotUntil<governor::clock::QuantaInstant>) -> Error {
+        self.metrics.rate_limited(limit);
+        Error::RateLimited { retry_after: until.wait_time_from(DefaultClock::default().now()) }
+    }
 }
 
 /// An IPv4 address, or the /64 network of an IPv6 one.

@@ -14,8 +14,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tidings::{app, auth::Tokens, config::LogFormat, config::Settings, store::Store};
-use tracing_subscriber::EnvFilter;
+use tidings::{app, auth::Tokens, config::Settings, logging, store::Store};
 
 mod demo;
 
@@ -119,7 +118,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 async fn run(arguments: Arguments) -> Result<(), String> {
     let settings = Settings::load(arguments.config.as_deref())?;
-    start_log(&settings)?;
+    let _log = logging::start(&settings)?;
+    tidings::panics::install();
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(settings).await,
         Command::Migrate { status: true } => {
@@ -148,25 +148,18 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     }
 }
 
-fn start_log(settings: &Settings) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|e| format!("The configuration is wrong: `log` is not a filter: {e}."))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
-}
-
 async fn serve(settings: Settings) -> Result<(), String> {
     let database = settings.sqlite_file().map_or_else(|| "the configured server".to_owned(), |file| file.display().to_string());
     let server = app::Server::start(settings).await?;
     let (address, curl) = (server.address, reachable(server.address));
+    if let Some(address) = server.metrics_address {
+        tracing::info!(%address, "metrics have a port of their own");
+    }
     say(&format!(
         "tidings listens on http://{address}\ndatabase: {database}\n\
          try: curl http://{curl}/readyz, and `tidings demo` for users and commands to play with"
     ));
-    until_told_to_stop().await;
+    server.run(until_told_to_stop()).await?;
     tracing::info!("stopping");
     tokio::select! {
         () = server.stop() => {}

@@ -1,19 +1,20 @@
 //! Builds everything from the settings and runs it. Imported by `main` and the tests only, but for the [`Peer`] of a request.
 
 mod connection;
-
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, Method, header, request},
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_request, map_response},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use tokio::net::TcpListener;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
+    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
     set_header::SetResponseHeaderLayer,
 };
 
@@ -25,20 +26,26 @@ use crate::chat::{Chat, Outbox};
 use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::origin::{Origins, Proxies};
 use crate::proxy;
 use crate::rest;
 use crate::socket::{self, Chores, Context, Gate, Hub};
 use crate::store::{Store, secret_file};
+use crate::vital::Vital;
+use crate::wire::inbound::NAMES;
 
 /// A running server.
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it shows its metrics, if not there.
+    pub metrics_address: Option<SocketAddr>,
     chat: Arc<Chat>,
     store: Arc<Store>,
     cluster: Option<Arc<Cluster>>,
-    listening: tokio::task::JoinHandle<()>,
+    listening: Vec<tokio::task::JoinHandle<()>>,
+    vital: Vital,
     stop: tokio::sync::watch::Sender<bool>,
 }
 
@@ -54,8 +61,11 @@ impl Server {
         let secret = secret(&settings)?;
         let store = Arc::new(Store::open(&settings.database_url, &settings.database, settings.redis_url.is_some()).await?);
         let address = settings.address().ok_or("The configured host is not an address.")?;
-        let listener = TcpListener::bind(address).await.map_err(|e| format!("Cannot listen on {address}: {e}."))?;
-        let address = listener.local_addr().map_err(|e| e.to_string())?;
+        let (listener, address) = listen(address).await?;
+        let watched = match settings.metrics.listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
 
         let origins = Arc::new(Origins::parse(settings.origins.iter().map(String::as_str))?);
         let proxies = Arc::new(Proxies::parse(settings.trusted_proxies.iter().map(String::as_str))?);
@@ -67,18 +77,24 @@ impl Server {
                 (cluster.clone(), Some(cluster))
             }
         };
-        let chat = Chat::new(store.clone(), outbox.clone(), &secret, &settings);
-        tokio::spawn(chat.clone().housekeeping());
-        let linked = cluster.as_ref().map(|cluster| cluster.linked());
-        let context = Context { chat: chat.clone(), hub, outbox, linked, settings: Arc::new(settings), proxies };
+        let (metrics, vital) = (Arc::new(Metrics::new(&NAMES)), Vital::default());
+        let chat = Chat::new(store.clone(), outbox.clone(), metrics.clone(), &vital, &secret, &settings);
+        vital.spawn("housekeeping", chat.clone().housekeeping());
+        let linked = cluster.clone().map(|cluster| -> Arc<dyn rest::Linked> { cluster });
+        let (health, settings) = (Arc::default(), Arc::new(settings));
+        let context = Context { chat: chat.clone(), hub, outbox, linked, metrics, vital: vital.clone(), health, settings, proxies };
+        vital.spawn("health", rest::watch(context.clone()));
         if let Some(cluster) = &cluster {
             cluster.start(context.clone()).await;
         }
         let app = router(&context, origins, chores);
 
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        let listening = tokio::spawn(connection::serve(listener, app, stopped));
-        Ok(Self { address, chat, store, cluster, listening, stop })
+        let metrics_address = watched.as_ref().map(|(_, address)| *address);
+        let serve = |listener, app| vital.spawn("accepting", connection::serve(listener, app, stopped.clone()));
+        let mut listening = vec![serve(listener, app)];
+        listening.extend(watched.map(|(listener, _)| serve(listener, metrics_alone(context))));
+        Ok(Self { address, metrics_address, chat, store, cluster, listening, vital, stop })
     }
 
     /// The rules, for those who act without a transport.
@@ -86,11 +102,27 @@ impl Server {
         &self.chat
     }
 
+    /// Waits until a task has died without which the server is none, and tells which.
+    async fn died(&self) -> &'static str {
+        self.vital.died().await
+    }
+
+    /// Serves until `told` to stop.
+    ///
+    /// # Errors
+    /// One sentence, when a part of the server has died: whoever supervises it shall start it again.
+    pub async fn run(&self, told: impl Future<Output = ()>) -> Result<(), String> {
+        tokio::select! {
+            () = told => Ok(()),
+            task = self.died() => Err(format!("a part of the server has died ({task}); the log says where. Start it again.")),
+        }
+    }
+
     /// Stops accepting, closes all connections, so that clients reconnect to another node or to whoever comes next, and stores what was accepted.
     pub async fn stop(self) {
         let stopping = async {
             self.stop.send(true).ok();
-            self.listening.await.ok();
+            futures_util::future::join_all(self.listening).await;
             self.chat.flush().await;
             if let Some(cluster) = self.cluster {
                 cluster.leave().await;
@@ -99,6 +131,17 @@ impl Server {
         };
         tokio::time::timeout(PATIENCE, stopping).await.ok();
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let listener = TcpListener::bind(address).await.map_err(|e| format!("Cannot listen on {address}: {e}."))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    Ok((listener, address))
+}
+
+/// The metrics on a port of their own.
+fn metrics_alone(context: Context) -> Router {
+    Router::new().route("/metrics", get(rest::metrics)).fallback(rest::not_found).with_state(context)
 }
 
 fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
@@ -110,7 +153,11 @@ fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
     let panicked = |_| Error::internal("a request handler panicked").into_response();
     let api = rest::routes(context.clone(), settings.accounts, settings.limits.body_bytes)
         .merge(elsewhere)
-        .layer(CatchPanicLayer::custom(panicked));
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(context.metrics.clone(), rest::observe))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(rest::NewId))
+        .layer(map_request(rest::without_odd_id));
     api.merge(socket::routes(context.clone(), chores)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
         SetResponseHeaderLayer::overriding(
             HeaderName::from_static("cross-origin-resource-policy"),
@@ -121,7 +168,7 @@ fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {
     let allow = move |origin: &HeaderValue, parts: &request::Parts| origins.allow(origin, parts.headers.get(header::HOST));
-    let exposed = ["x-error", "x-error-code", "x-has-more", "link", "retry-after"];
+    let exposed = ["x-error", "x-error-code", "x-has-more", "link", "retry-after", "x-request-id"];
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allow))
         .allow_credentials(true)
@@ -167,3 +214,6 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(file)?.write_all(text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use entity::{ConversationId, MessageId};
 use super::conversations::AFTER_ANSWER;
 use super::{Audience, Chat, Event, MessageText, Outgoing, Participant, Room};
 use crate::auth::Actor;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 pub use crate::store::Message;
@@ -24,7 +25,14 @@ impl Chat {
         };
         let nonce = temp_id.as_ref().and_then(|t| t.nonce.as_deref());
         let key = nonce.map(|nonce| SendKey::new("conversation", place.conversation.0, place.user, nonce, &text));
-        let new = NewMessage { conversation: place.conversation, sender: place.user, receiver: place.other, text, key };
+        let new = NewMessage {
+            conversation: place.conversation,
+            sender: place.user,
+            receiver: place.other,
+            text,
+            key,
+            accepted: clock::instant(),
+        };
         let chat = Arc::clone(self);
         let told = Done::new(move |outcome: Result<Stored<Message>>| {
             match &outcome {

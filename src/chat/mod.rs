@@ -35,8 +35,10 @@ use crate::clock;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::limits::{Limited, Limits};
+use crate::metrics::Metrics;
 use crate::store::writer::{Done, Job, Writer};
 use crate::store::{Session, Store};
+use crate::vital::Vital;
 
 /// The one shared state of the server.
 pub struct Chat {
@@ -69,14 +71,21 @@ pub const TOUCH: Duration = Duration::from_secs(60);
 
 impl Chat {
     /// The chat over `store`; what is to be told goes to `outbox`.
-    pub fn new(store: Arc<Store>, outbox: Arc<dyn Outbox>, secret: &str, settings: &Settings) -> Arc<Self> {
-        let auth = &settings.auth;
+    pub fn new(
+        store: Arc<Store>,
+        outbox: Arc<dyn Outbox>,
+        metrics: Arc<Metrics>,
+        vital: &Vital,
+        secret: &str,
+        settings: &Settings,
+    ) -> Arc<Self> {
+        let (auth, limits) = (&settings.auth, &settings.limits);
         Arc::new(Self {
-            writer: Writer::start(store.clone(), settings.limits.writer_queue, settings.limits.writer_batch),
+            writer: Writer::start(store.clone(), metrics.clone(), vital, limits.writer_queue, limits.writer_batch),
             store,
             outbox,
             tokens: Tokens::new(secret, auth.leeway, auth.require_expiry, &auth.admin_roles),
-            limits: Limits::new(&settings.limits),
+            limits: Limits::new(limits, metrics),
             presence: presence::Presence::default(),
             typing: typing::Typing::default(),
             guests: guests::Guests::new(settings.presence.guest_window, settings.presence.guest_claims_per_address),
@@ -148,6 +157,21 @@ impl Chat {
     /// What hinders it, in a word for the operator.
     pub async fn ready(&self) -> Result<(), &'static str> {
         self.store.ping().await
+    }
+
+    /// What is known of the database without asking it, if it was used a moment ago or is away.
+    pub fn found_lately(&self) -> Option<Result<(), &'static str>> {
+        self.store.found_lately()
+    }
+
+    /// How often the database's connections were lost and made anew.
+    pub fn reconnections(&self) -> u64 {
+        self.store.reconnections()
+    }
+
+    /// Whoever writes, for those who watch whether it does.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// Waits until everything that was accepted is stored.

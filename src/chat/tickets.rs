@@ -141,6 +141,7 @@ impl Chat {
             message,
             status: change.status,
             priority: change.priority,
+            accepted: clock::instant(),
             after_message,
         }
     }

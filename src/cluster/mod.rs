@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ use tokio::{
 use crate::auth::random_hex;
 use crate::chat::{Audience, Event, Fact, NodeId, Outbox};
 use crate::clock;
+use crate::rest::Linked;
 use crate::socket::{Context, Hub, adopt_guests};
 use line::Line;
 use peers::{Arrival, Peers};
@@ -43,6 +44,8 @@ pub struct Cluster {
     is_lossy: AtomicBool,
     is_leaving: AtomicBool,
     is_linked: watch::Sender<bool>,
+    /// How often the nodes have come to reach each other.
+    links: AtomicU64,
     /// The id of the newest message that this node knows of.
     newest: AtomicI64,
 }
@@ -119,13 +122,9 @@ impl Cluster {
             is_lossy: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
             is_linked: watch::Sender::new(false),
+            links: AtomicU64::new(0),
             newest: AtomicI64::new(0),
         }))
-    }
-
-    /// Whether the nodes reach each other.
-    pub fn linked(&self) -> watch::Receiver<bool> {
-        self.is_linked.subscribe()
     }
 
     /// Publishes and listens from now on. Returns when this node is connected, or when it has tried for a while and goes on alone.
@@ -135,11 +134,12 @@ impl Cluster {
         }
         let unpublished = self.unpublished.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(unpublished) = unpublished {
-            let publishing = tokio::spawn(Arc::clone(self).publish(unpublished));
+            let publishing = context.vital.spawn("publishing", Arc::clone(self).publish(unpublished));
             *self.publishing.lock().unwrap_or_else(PoisonError::into_inner) = Some(publishing);
         }
-        tokio::spawn(Arc::clone(self).listen(context));
-        let mut linked = self.linked();
+        let vital = context.vital.clone();
+        vital.spawn("listening to other nodes", Arc::clone(self).listen(context));
+        let mut linked = self.is_linked.subscribe();
         if timeout(START, linked.wait_for(|linked| *linked)).await.is_err() {
             tracing::warn!("Redis is away: this node serves its own sockets, and will heal when it is back");
         }
@@ -245,6 +245,7 @@ impl Cluster {
     /// This node has heard itself: it is connected, and does what was put off.
     fn beat(&self, context: &Context, ear: &mut Ear) {
         if !self.is_linked.send_replace(true) {
+            self.links.fetch_add(1, Ordering::Relaxed);
             tracing::info!("the nodes reach each other");
         }
         if ear.last_beat.is_some_and(|at| at.elapsed() < BEAT / 2) {
@@ -280,6 +281,20 @@ impl Cluster {
         if let Event::Message { message, .. } = event {
             self.newest.fetch_max(message.id.0, Ordering::Relaxed);
         }
+    }
+}
+
+impl Linked for Cluster {
+    fn is_up(&self) -> bool {
+        *self.is_linked.borrow()
+    }
+
+    fn queued(&self) -> usize {
+        self.outgoing.max_capacity() - self.outgoing.capacity()
+    }
+
+    fn reconnections(&self) -> u64 {
+        self.links.load(Ordering::Relaxed).saturating_sub(1)
     }
 }
 

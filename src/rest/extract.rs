@@ -30,6 +30,8 @@ impl FromRequestParts<Context> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Context) -> Result<Self> {
         let token = bearer(&parts.headers).ok_or(Error::Unauthorized("Authentication token is required"))?;
         let actor = api.chat.authenticate(token).await?;
+        tracing::Span::current().record("user", actor.id.0);
+        crate::faults::strike("request");
         if [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
             api.chat.limit(Limited::Write, &actor)?;
         }

@@ -12,7 +12,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{accounts, admin, conversations, support};
+use super::{accounts, admin, conversations, health, support};
 use crate::error::Error;
 use crate::socket::Context;
 use crate::wire;
@@ -25,7 +25,7 @@ use crate::wire;
         support::list_own, support::create, support::details, support::list_all, support::respond, support::change,
         admin::ban, admin::unban,
         accounts::register, accounts::login_traveller, accounts::login_agency, accounts::me, conversations::search_users,
-        super::root, super::healthz, super::readyz, super::metrics,
+        health::root, health::healthz, health::readyz, health::metrics,
     ),
     tags(
         (name = "conversations", description = "Direct messages of two users"),
@@ -42,18 +42,18 @@ struct Annotated;
 const ONLY_FROM_HERE: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
 /// Where the document and its page are. A legacy backend may have a `/docs` of its own, so in front of one they keep to our own tree.
-pub fn routes(accounts: bool, before_legacy: bool) -> Router<Context> {
+pub fn routes(accounts: bool, metrics: bool, before_legacy: bool) -> Router<Context> {
     let place = if before_legacy { "/api/messaging" } else { "" };
     let address = format!("{place}/openapi.json");
     // The library's page has a badge that asks a validator on the web.
     let config = Config::new([address.clone()]).validator_url("none").try_it_out_enabled(true);
-    let page = SwaggerUi::new(format!("{place}/docs")).external_url_unchecked(address, document(accounts)).config(config);
+    let page = SwaggerUi::new(format!("{place}/docs")).external_url_unchecked(address, document(accounts, metrics)).config(config);
     let policy = SetResponseHeaderLayer::overriding(CONTENT_SECURITY_POLICY, HeaderValue::from_static(ONLY_FROM_HERE));
     Router::from(page).layer(policy)
 }
 
-/// The OpenAPI document. Without built-in accounts their routes are not ours.
-pub fn document(accounts: bool) -> Value {
+/// The OpenAPI document, with what is served here: perhaps no accounts, and metrics elsewhere.
+pub fn document(accounts: bool, metrics: bool) -> Value {
     let mut document = json!(Annotated::openapi());
     document["components"]["securitySchemes"] = json!({"token": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -66,6 +66,9 @@ pub fn document(accounts: bool) -> Value {
     let Some(paths) = document["paths"].as_object_mut() else { return document };
     if !accounts {
         paths.retain(|path, _| !path.starts_with("/api/auth/") && !path.starts_with("/api/user/"));
+    }
+    if !metrics {
+        paths.remove("/metrics");
     }
     for (path, item) in paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {

@@ -14,10 +14,11 @@ use entity::UserId;
 use futures_util::FutureExt;
 use socketioxide_core::{Sid, Str};
 
-use super::Context;
 use super::adapter::{Line, QueueFull};
 use super::nudges::Nudges;
 use super::recovery::{self, Following, message_of};
+use super::tally::Tally;
+use super::{Context, Hub};
 use crate::app::Link;
 use crate::auth::Actor;
 use crate::chat::{Event, Room, SocketId, Visitor};
@@ -37,6 +38,8 @@ pub struct Conn {
     pub recovers: bool,
     /// The TCP connection of its handshake.
     pub link: Option<Link>,
+    /// What is counted of it.
+    pub tally: Tally,
     line: Line,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
@@ -88,13 +91,23 @@ struct Inbox {
 impl Conn {
     /// A socket whose events wait until it is [opened](Self::open).
     pub fn new(id: SocketId, sid: Sid, actor: Option<Actor>, visitor: Visitor, recovers: bool, link: Option<Link>, line: Line) -> Self {
-        let (inbox, state) = Default::default();
-        Self { id, sid, actor, visitor, recovers, link, line, inbox, state, gone: AtomicBool::new(false) }
+        let (tally, inbox, state) = Default::default();
+        Self { id, sid, actor, visitor, recovers, link, tally, line, inbox, state, gone: AtomicBool::new(false) }
     }
 
     /// As whom the socket counts: its user, or the one a guest was corroborated to be.
     pub fn user(&self) -> Option<UserId> {
         self.actor.as_ref().map(|actor| actor.id).or_else(|| self.state().guest_of)
+    }
+
+    /// A user's socket, or a guest's.
+    pub fn kind(&self) -> &'static str {
+        if self.actor.is_some() { "user" } else { "guest" }
+    }
+
+    /// How it is connected now.
+    pub fn transport(&self, hub: &Hub) -> &'static str {
+        if hub.is_websocket(self.sid) { "websocket" } else { "polling" }
     }
 
     /// What changes.
@@ -109,6 +122,7 @@ impl Conn {
 
     /// Sends frames in their order.
     pub fn send(&self, frames: &[Frame]) -> Result<(), QueueFull> {
+        self.tally.tell(frames.len());
         frames.iter().try_for_each(|frame| self.line.event(self.sid, frame.packet(None)))
     }
 
@@ -119,12 +133,14 @@ impl Conn {
         {
             following.heard = following.heard.max(id);
         }
+        self.tally.tell(1);
         let offset = self.recovers.then(|| recovery::offset(&state.following));
         self.line.event(self.sid, frame.packet(offset.as_deref()))
     }
 
     /// Answers an ack.
     pub fn ack(&self, array: String, ack: i64) -> Result<(), QueueFull> {
+        self.tally.tell(1);
         self.line.ack(self.sid, array, ack)
     }
 
@@ -153,6 +169,7 @@ impl Conn {
 
     /// Queues an event, or gives it back when too many wait.
     pub fn push(self: &Arc<Self>, context: &Context, event: Incoming) -> Result<(), Incoming> {
+        self.tally.hear();
         let mut inbox = self.inbox();
         let (limits, bytes) = (&context.settings.limits, inbox.bytes.saturating_add(event.packet.len()));
         if inbox.waiting.len() >= limits.inbound_queue || bytes > limits.inbound_bytes {
@@ -169,6 +186,11 @@ impl Conn {
         let mut inbox = self.inbox();
         inbox.open = true;
         self.run(context, &mut inbox);
+    }
+
+    /// How many of its events wait.
+    pub fn waiting(&self) -> usize {
+        self.inbox().waiting.len()
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {

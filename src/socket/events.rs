@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use entity::UserId;
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::conn::{Conn, Incoming};
 use super::recovery::{self, Following};
 use super::{Context, depart};
 use crate::auth::Actor;
 use crate::chat::{Chat, Fact, Outgoing, Room};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 use crate::store::writer::Done;
@@ -17,27 +20,31 @@ use crate::wire::outbound::{self, ack};
 
 /// Handles one event of a socket, and answers it when that was asked for.
 pub async fn handle(context: &Context, conn: &Arc<Conn>, incoming: Incoming) {
-    let (reference, event) = inbound::parse(incoming.packet.as_str());
+    let (asked, event) = Asked::of(&incoming);
     if conn.actor.is_none()
         && let Err(limited) = context.chat.limit_guest(conn.id)
     {
-        return refuse(context, conn, &reference, incoming.ack, &limited);
+        return refuse(context, conn, &asked, &limited);
     }
     let event = match (event, &conn.actor) {
-        (Ok(ClientEvent::UserOnline(user)), None) => return claim(context, conn, user, incoming.ack).await,
+        (Ok(ClientEvent::UserOnline(user)), None) => return claim(context, conn, user, &asked).await,
         (_, None) => Err(Error::Unauthorized("Authentication token is required")),
         (event, Some(_)) => event,
     };
     let outcome = match (event, &conn.actor) {
-        (Ok(event), Some(actor)) => dispatch(context, conn, actor, event, &reference, incoming.ack).await,
+        (Ok(event), Some(actor)) => {
+            let span = tracing::debug_span!("event", name = asked.reference.name.as_str(), socket = conn.id.0, user = actor.id.0);
+            dispatch(context, conn, actor, event, &asked).instrument(span).await
+        }
         (Err(error), _) => Err(error),
         (Ok(_), None) => return,
     };
     match outcome {
-        Ok(Answer::Now(array)) => answer(context, conn, array, incoming.ack),
-        Ok(Answer::Later | Answer::Nothing) => {}
+        Ok(Answer::Now(array)) => answer(context, conn, array, &asked),
+        Ok(Answer::Ignored(outcome)) => context.metrics.event_failed(asked.reference.name.as_str(), outcome),
+        Ok(Answer::Later) => {}
         Err(error) => {
-            refuse(context, conn, &reference, incoming.ack, &error);
+            refuse(context, conn, &asked, &error);
             // An authenticated socket is unauthorized when its user is gone. The refusal goes first: nothing reaches a disconnected one.
             if let (Error::Unauthorized(_), Some(actor)) = (&error, &conn.actor) {
                 expel(context, actor.id);
@@ -46,29 +53,42 @@ pub async fn handle(context: &Context, conn: &Arc<Conn>, incoming: Incoming) {
     }
 }
 
+/// An event, as far as its answer must know it.
+#[derive(Clone)]
+struct Asked {
+    reference: Reference,
+    ack: Option<i64>,
+    began: Instant,
+}
+
+impl Asked {
+    fn of(incoming: &Incoming) -> (Self, Result<ClientEvent>) {
+        let (reference, event) = inbound::parse(incoming.packet.as_str());
+        (Self { reference, ack: incoming.ack, began: clock::instant() }, event)
+    }
+}
+
 /// How an event is answered.
 enum Answer {
     Now(String),
     /// By whoever stores it.
     Later,
-    /// Not at all, unless an ack was asked for.
-    Nothing,
+    /// Not at all: nobody asked. It is counted as this.
+    Ignored(&'static str),
 }
 
-async fn dispatch(
-    context: &Context,
-    conn: &Arc<Conn>,
-    actor: &Actor,
-    event: ClientEvent,
-    reference: &Reference,
-    ack_id: Option<i64>,
-) -> Result<Answer> {
+async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: ClientEvent, asked: &Asked) -> Result<Answer> {
     let chat = &context.chat;
+    crate::faults::strike("event");
     chat.require_present(actor).await?;
     if !matches!(event, ClientEvent::SendMessage { .. } | ClientEvent::SendSupportMessage { .. })
         && let Err(limited) = chat.limit(Limited::Event, actor)
     {
-        return if matches!(event, ClientEvent::Typing { .. }) && ack_id.is_none() { Ok(Answer::Nothing) } else { Err(limited) };
+        return if matches!(event, ClientEvent::Typing { .. }) && asked.ack.is_none() {
+            Ok(Answer::Ignored(crate::wire::error::code(&limited)))
+        } else {
+            Err(limited)
+        };
     }
     match event {
         ClientEvent::UserOnline(_) => chat.tell_online_contacts(actor.id, conn.id),
@@ -98,11 +118,11 @@ async fn dispatch(
             }
             let message = Outgoing { from: Some(conn.id), text, temp_id };
             let echoed = message.temp_id.clone();
-            let (context, conn, reference) = (context.clone(), conn.clone(), reference.clone());
+            let (context, conn, asked) = (context.clone(), conn.clone(), asked.clone());
             let done = Done::new(move |outcome: Result<_>| match outcome {
-                Ok(stored) if ack_id.is_some() => answer(&context, &conn, ack::message(&stored, echoed.as_ref()), ack_id),
-                Ok(_) => {}
-                Err(error) => refuse(&context, &conn, &reference, ack_id, &error),
+                Ok(stored) if asked.ack.is_some() => answer(&context, &conn, ack::message(&stored, echoed.as_ref()), &asked),
+                Ok(_) => context.metrics.event_done(asked.reference.name.number()),
+                Err(error) => refuse(&context, &conn, &asked, &error),
             });
             Chat::send(chat, actor, place, message, done).await;
             return Ok(Answer::Later);
@@ -142,17 +162,17 @@ async fn dispatch(
             let (access, _) = chat.require_ticket(actor, ticket).await?;
             let message = Outgoing { from: Some(conn.id), text, temp_id };
             let echoed = message.temp_id.clone();
-            let (context, conn, reference) = (context.clone(), conn.clone(), reference.clone());
+            let (context, conn, asked) = (context.clone(), conn.clone(), asked.clone());
             let done = Done::new(move |outcome: Result<_>| match outcome {
-                Ok(written) if ack_id.is_some() => answer(&context, &conn, ack::support_message(&written, echoed.as_ref()), ack_id),
-                Ok(_) => {}
-                Err(error) => refuse(&context, &conn, &reference, ack_id, &error),
+                Ok(written) if asked.ack.is_some() => answer(&context, &conn, ack::support_message(&written, echoed.as_ref()), &asked),
+                Ok(_) => context.metrics.event_done(asked.reference.name.number()),
+                Err(error) => refuse(&context, &conn, &asked, &error),
             });
             Chat::send_support(chat, actor, access, message, Default::default(), done).await;
             return Ok(Answer::Later);
         }
         ClientEvent::Unknown => {
-            return if ack_id.is_some() { Err(Error::invalid("There is no such event")) } else { Ok(Answer::Nothing) };
+            return if asked.ack.is_some() { Err(Error::invalid("There is no such event")) } else { Ok(Answer::Ignored("ignored")) };
         }
     }
     Ok(Answer::Now(ack::ok()))
@@ -183,13 +203,13 @@ async fn join_implicitly(context: &Context, conn: &Arc<Conn>, room: Room) -> Res
 }
 
 /// A guest says who it is. Nothing is answered: it learns nothing, least of all whether it was believed.
-async fn claim(context: &Context, conn: &Arc<Conn>, user: Option<UserId>, ack_id: Option<i64>) {
+async fn claim(context: &Context, conn: &Arc<Conn>, user: Option<UserId>, asked: &Asked) {
     if let Some(user) = user.filter(|_| conn.state().guest_of.is_none())
         && context.chat.claim(conn.id, user, conn.visitor)
     {
         adopt(context, conn, user).await;
     }
-    answer(context, conn, ack::ok(), ack_id);
+    answer(context, conn, ack::ok(), asked);
 }
 
 /// A guest counts as a user from now on.
@@ -210,26 +230,36 @@ fn expel(context: &Context, user: UserId) {
     context.hub.expel_user(user);
 }
 
-fn answer(context: &Context, conn: &Arc<Conn>, array: String, ack_id: Option<i64>) {
-    if ack_id.is_some_and(|id| conn.ack(array, id).is_err()) {
+fn answer(context: &Context, conn: &Arc<Conn>, array: String, asked: &Asked) {
+    context.metrics.event_done(asked.reference.name.number());
+    acknowledge(context, conn, array, asked);
+}
+
+fn acknowledge(context: &Context, conn: &Arc<Conn>, array: String, asked: &Asked) {
+    if asked.ack.is_some_and(|id| conn.ack(array, id).is_err()) {
         context.hub.cut(conn);
     }
 }
 
 /// Refuses an event that was never handled.
 pub fn refuse_unread(context: &Context, conn: &Arc<Conn>, incoming: &Incoming, error: &Error) {
-    let (reference, _) = inbound::parse(incoming.packet.as_str());
-    refuse(context, conn, &reference, incoming.ack, error);
+    refuse(context, conn, &Asked::of(incoming).0, error);
 }
 
 /// Tells a socket that its event failed: by `error`, by `message-failed` for a send, and by the ack if one was asked for.
-fn refuse(context: &Context, conn: &Arc<Conn>, reference: &Reference, ack_id: Option<i64>, error: &Error) {
-    match error {
-        Error::Internal(cause) => tracing::error!(socket = conn.id.0, %cause, "an event failed"),
-        _ => tracing::debug!(socket = conn.id.0, code = crate::wire::error::code(error), "an event was refused"),
+fn refuse(context: &Context, conn: &Arc<Conn>, asked: &Asked, error: &Error) {
+    let (event, code) = (asked.reference.name.as_str(), crate::wire::error::code(error));
+    context.metrics.event_failed(event, code);
+    if let Some(suppressed) = conn.tally.fail() {
+        let (socket, user) = (conn.id.0, conn.user().map(|user| user.0));
+        let microseconds = u64::try_from(asked.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        match error {
+            Error::Internal(cause) => tracing::error!(event, socket, user, microseconds, suppressed, %cause, "an event failed"),
+            _ => tracing::info!(event, code, socket, user, microseconds, suppressed, "an event was refused"),
+        }
     }
-    answer(context, conn, ack::failed(error), ack_id);
-    if conn.send(&outbound::failure(error, reference)).is_err() {
+    acknowledge(context, conn, ack::failed(error), asked);
+    if conn.send(&outbound::failure(error, &asked.reference)).is_err() {
         context.hub.cut(conn);
     }
 }

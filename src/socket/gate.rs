@@ -93,12 +93,14 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
         && is_upgrade
         && !gate.origins.allow(origin, headers.get(header::HOST))
     {
+        context.metrics.handshake_refused("origin");
         return (StatusCode::FORBIDDEN, "Origin not allowed").into_response();
     }
     let session = session_of(request.uri().query().unwrap_or_default()).map(str::to_owned);
     let Some(sid) = session else {
         let (parts, body) = request.into_parts();
         if let Err(limited) = context.chat.limit_handshake(visitor(&parts, &context.proxies).address) {
+            context.metrics.handshake_refused("rate_limited");
             return limited.into_response();
         }
         return next.run(Request::from_parts(unpinned(parts), body)).await;

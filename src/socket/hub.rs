@@ -150,11 +150,12 @@ impl Hub {
         true
     }
 
-    /// Forgets a socket.
-    pub(super) fn remove(&self, conn: &Conn) {
+    /// Forgets a socket. True when it was known.
+    pub(super) fn remove(&self, conn: &Conn) -> bool {
         let mut registry = self.write();
         let rooms: Vec<Room> = conn.state().following.drain(..).map(|f| f.room).collect();
-        if registry.sockets.remove(&conn.id).is_some() {
+        let was_known = registry.sockets.remove(&conn.id).is_some();
+        if was_known {
             registry.leave_address(network_of(conn.visitor.address));
         }
         if let Some(user) = conn.user() {
@@ -164,6 +165,7 @@ impl Hub {
         for room in rooms {
             registry.leave(room, conn.id);
         }
+        was_known
     }
 
     /// The socket follows these rooms from now on; with `instead` no others of the same kind. True when that changed something.
@@ -224,31 +226,38 @@ impl Hub {
     }
 
     /// All sockets.
-    pub(super) fn all(&self) -> Vec<Arc<Conn>> {
+    pub fn all(&self) -> Vec<Arc<Conn>> {
         self.read().sockets.values().cloned().collect()
     }
 
-    /// Closes the transport of a socket, not its namespace: a client does not come back after the latter.
+    /// Cuts off a socket whose client does not read what is sent to it.
     pub(super) fn cut(&self, conn: &Arc<Conn>) {
+        self.cut_for(conn, "queue_full");
+    }
+
+    /// Closes the transport of a socket, not its namespace: a client does not come back after the latter.
+    pub(super) fn cut_for(&self, conn: &Arc<Conn>, reason: &'static str) {
+        conn.tally.end(reason);
         self.gate.cut(conn.sid, conn.link.as_ref(), self.is_websocket(conn.sid));
         self.cut.send(conn.clone()).ok();
     }
 
-    fn is_websocket(&self, sid: Sid) -> bool {
+    /// Whether a socket is connected by a websocket now, and not by polling.
+    pub fn is_websocket(&self, sid: Sid) -> bool {
         let socket = self.io.get().and_then(|io| io.get_socket(sid));
         socket.is_none_or(|s| s.transport_type() == socketioxide::TransportType::Websocket)
     }
 
     /// Disconnects all sockets of a user for good.
     pub fn expel_user(&self, user: UserId) {
-        self.sockets_of(user).iter().for_each(|conn| self.expel(conn));
+        self.sockets_of(user).iter().for_each(|conn| self.expel(conn, "user_gone"));
     }
 
     /// Tells all sockets of a user that it is banned, and disconnects them for good.
     pub fn turn_out(&self, user: UserId) {
         for conn in self.sockets_of(user) {
             conn.send(&outbound::failure(&BANNED, &Default::default())).ok();
-            self.expel(&conn);
+            self.expel(&conn, "banned");
         }
     }
 
@@ -256,13 +265,14 @@ impl Hub {
     pub fn supersede(&self, user: UserId, pid: &str, by: Option<SocketId>) {
         for old in self.sockets_of(user) {
             if Some(old.id) != by && old.state().pid.as_deref() == Some(pid) {
-                self.cut(&old);
+                self.cut_for(&old, "superseded");
             }
         }
     }
 
     /// Disconnects a socket's namespace: its client shall not come back by itself.
-    pub(super) fn expel(&self, conn: &Conn) {
+    pub(super) fn expel(&self, conn: &Conn, reason: &'static str) {
+        conn.tally.end(reason);
         if let Some(socket) = self.io.get().and_then(|io| io.get_socket(conn.sid)) {
             socket.disconnect().ok();
         }

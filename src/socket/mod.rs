@@ -8,6 +8,7 @@ mod hub;
 mod nudges;
 mod order;
 mod recovery;
+mod tally;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use socketioxide::handler::{ConnectHandler, FromMessageParts};
 use socketioxide::socket::{DisconnectReason, Socket};
 use socketioxide::{ParserConfig, SocketIo, TransportType};
 use socketioxide_core::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::app::Peer;
 use crate::auth::Actor;
@@ -26,8 +27,10 @@ use crate::chat::{Chat, Fact, Outbox, SocketId};
 use crate::clock;
 use crate::config::{Guests, Settings};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::origin::Proxies;
-use crate::rest::visitor;
+use crate::rest::{Health, Link, visitor};
+use crate::vital::Vital;
 use crate::wire::{handshake::Handshake, outbound};
 
 use adapter::LineAdapter;
@@ -49,8 +52,14 @@ pub struct Context {
     pub hub: Arc<Hub>,
     /// The way to the sockets of all nodes.
     pub outbox: Arc<dyn Outbox>,
-    /// Whether the nodes reach each other; nothing for one that is alone.
-    pub linked: Option<watch::Receiver<bool>>,
+    /// The connection to the other nodes; nothing for one that is alone.
+    pub linked: Link,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Starts tasks that must not die.
+    pub vital: Vital,
+    /// Since when the parts work or do not.
+    pub health: Arc<Health>,
     /// The settings.
     pub settings: Arc<Settings>,
     /// Whose `X-Forwarded-For` counts.
@@ -88,10 +97,10 @@ pub fn routes(context: Context, chores: Chores) -> Router {
         async move { connected(&context, admitted).await }
     };
     io.ns("/", connected.with(admit));
-    tokio::spawn(sign_off(context.clone(), chores.cut));
-    tokio::spawn(order::catch_up(context.clone(), chores.behind));
-    tokio::spawn(watch(context.clone()));
-    tokio::spawn(watch_bans(context.clone()));
+    context.vital.spawn("sign-off", sign_off(context.clone(), chores.cut));
+    context.vital.spawn("catch-up", order::catch_up(context.clone(), chores.behind));
+    context.vital.spawn("watch", watch(context.clone()));
+    context.vital.spawn("bans", watch_bans(context.clone()));
     let gate = middleware::from_fn_with_state(context.clone(), gate::pass);
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
 }
@@ -112,8 +121,9 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake
     let parts = socket.req_parts();
     let recovers = context.settings.recovery.enabled && (auth.recovery || parts.headers.contains_key(header::ORIGIN));
     let link = parts.extensions.get::<Peer>().map(|peer| peer.link.clone());
-    let actor = authenticate(&context, &socket, &auth).await.map_err(|error| {
-        tracing::debug!(code = crate::wire::error::code(&error), "a socket was refused");
+    let actor = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
+        context.metrics.handshake_refused(reason);
+        tracing::debug!(reason, "a socket was refused");
         // A page's client that is refused never tries again; one that is cut off does, until the database is back.
         if recovers && matches!(error, Error::Unavailable) {
             context.hub.gate.cut(socket.id, link.as_ref(), socket.transport_type() == TransportType::Websocket);
@@ -126,6 +136,7 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake
     let (events, handling) = (conn.clone(), context.clone());
     socket.on_fallback(move |RawEvent(incoming): RawEvent| {
         if let Err(incoming) = events.push(&handling, incoming) {
+            handling.metrics.rate_limited("inbound_queue");
             let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
             events::refuse_unread(&handling, &events, &incoming, &busy);
         }
@@ -138,10 +149,14 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake
     });
     let restored = match auth.pid.filter(|_| recovers) {
         Some(pid) => match recovery::restore(&context, &conn, &pid, auth.offset.as_deref()).await {
-            Ok(restored) => restored.map(Arc::new),
+            Ok(restored) => {
+                context.metrics.recovery(if restored.is_some() { "found" } else { "not_found" });
+                restored.map(Arc::new)
+            }
             Err(error) => {
+                context.metrics.recovery("failed");
                 // A client that is refused does not try again by itself; one that is cut off does, and then finds its session.
-                context.hub.cut(&conn);
+                context.hub.cut_for(&conn, "unavailable");
                 return Err(Refused(error.to_string()));
             }
         },
@@ -151,21 +166,41 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake
     Ok(())
 }
 
-async fn authenticate(context: &Context, socket: &SocketRef<LineAdapter>, auth: &Handshake) -> Result<Option<Actor>> {
+/// Why a socket is not let in: for the client, and as it is counted.
+struct Inadmissible {
+    error: Error,
+    reason: &'static str,
+}
+
+impl From<Error> for Inadmissible {
+    fn from(error: Error) -> Self {
+        Self { reason: crate::wire::error::code(&error), error }
+    }
+}
+
+fn too_many(sentence: &'static str, reason: &'static str) -> Inadmissible {
+    Inadmissible { error: Error::invalid(sentence), reason }
+}
+
+async fn authenticate(
+    context: &Context,
+    socket: &SocketRef<LineAdapter>,
+    auth: &Handshake,
+) -> std::result::Result<Option<Actor>, Inadmissible> {
     let from = visitor(socket.req_parts(), &context.proxies);
     if context.hub.count_from(from.address) >= context.settings.limits.sockets_per_address {
-        return Err(Error::invalid("Too many connections from this address"));
+        return Err(too_many("Too many connections from this address", "sockets_per_address"));
     }
     let token = auth.token(&socket.req_parts().headers)?;
     let Some(token) = token else {
         return match context.settings.guests {
             Guests::Corroborated => Ok(None),
-            Guests::Deny => Err(Error::Unauthorized("Authentication token is required")),
+            Guests::Deny => Err(Error::Unauthorized("Authentication token is required").into()),
         };
     };
     let actor = context.chat.authenticate(token).await?;
     if context.hub.sockets_of(actor.id).len() >= context.settings.limits.sockets_per_user {
-        return Err(Error::invalid("Too many connections of this user"));
+        return Err(too_many("Too many connections of this user", "sockets_per_user"));
     }
     Ok(Some(actor))
 }
@@ -177,6 +212,7 @@ async fn connected(context: &Context, Admitted { conn, restored }: Admitted) {
     if !context.hub.add(&conn) {
         return;
     }
+    context.metrics.opened(conn.kind(), conn.transport(&context.hub));
     if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
         context.hub.follow(&conn, &restored.following, true);
         recovery::replay(context, &conn, restored).await;
@@ -220,8 +256,7 @@ fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
 async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
     context.hub.gate.forget(conn.sid);
     let pid = conn.state().pid.clone();
-    sign_off_one(context, conn);
-    tracing::debug!(socket = conn.id.0, user = conn.user().map(|u| u.0), ?reason, "a socket is gone");
+    sign_off_one(context, conn, word(reason));
     // A client that closed its socket itself does not come back to it.
     if let Some(pid) = pid.filter(|_| reason == DisconnectReason::ClientNSDisconnect) {
         context.chat.end_session(&pid).await;
@@ -231,24 +266,55 @@ async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectRea
 /// Signs off the sockets that the hub has cut off.
 async fn sign_off(context: Context, mut cut: mpsc::UnboundedReceiver<Arc<Conn>>) {
     while let Some(conn) = cut.recv().await {
-        sign_off_one(&context, &conn);
+        sign_off_one(&context, &conn, "cut_off");
     }
 }
 
-fn sign_off_one(context: &Context, conn: &Arc<Conn>) {
+/// Why a socket is gone, when the server has not ended it.
+fn word(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::ClientNSDisconnect => "client_left",
+        DisconnectReason::TransportClose => "transport_closed",
+        DisconnectReason::TransportError => "transport_error",
+        DisconnectReason::HeartbeatTimeout => "heartbeat_timeout",
+        DisconnectReason::MultipleHttpPollingError | DisconnectReason::PacketParsingError => "malformed",
+        DisconnectReason::ServerNSDisconnect | DisconnectReason::ClosingServer => "server_left",
+    }
+}
+
+fn sign_off_one(context: &Context, conn: &Arc<Conn>, reason: &'static str) {
+    conn.tally.end(reason);
     if conn.leave() {
         depart(context, conn);
     }
 }
 
-/// Takes a socket that is gone out of everything; harmless when done twice.
+/// Takes a socket that is gone out of everything; harmless when done twice. The log says what its life came to.
 fn depart(context: &Context, conn: &Arc<Conn>) {
-    context.hub.remove(conn);
+    let (user, transport) = (conn.user(), conn.transport(&context.hub));
+    if context.hub.remove(conn) {
+        let (reason, sum) = (conn.tally.ended().unwrap_or_default(), conn.tally.sum());
+        context.metrics.ended(reason);
+        tracing::info!(
+            socket = conn.id.0,
+            user = user.map(|user| user.0),
+            kind = conn.kind(),
+            transport,
+            address = %conn.visitor.address,
+            reason,
+            seconds = sum.life.as_secs_f64(),
+            events_in = sum.heard,
+            packets_out = sum.told,
+            failed = sum.failed,
+            suppressed = sum.suppressed,
+            "a socket is gone"
+        );
+    }
     match &conn.actor {
         Some(_) => context.chat.stop_vouching(conn.visitor, conn.id),
         None => context.chat.withdraw_claim(conn.id, conn.visitor),
     }
-    if let Some(user) = conn.user() {
+    if let Some(user) = user {
         context.chat.depart(user, conn.id);
     }
 }
@@ -258,6 +324,7 @@ async fn watch(context: Context) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     for n in 1_u64.. {
         tick.tick().await;
+        crate::faults::strike("watch");
         let now = clock::now();
         let conns = context.hub.all();
         for conn in &conns {
@@ -266,7 +333,7 @@ async fn watch(context: Context) {
             let end = conn.actor.as_ref().and_then(|actor| actor.expires_at).and_then(|end| end.checked_add_signed(leeway));
             if end.is_some_and(|end| end <= now) {
                 conn.send(&outbound::failure(&Error::TokenExpired, &Default::default())).ok();
-                context.hub.expel(conn);
+                context.hub.expel(conn, "token_expired");
             }
             if conn.state().is_unsaved {
                 recovery::remember(&context, conn).await;

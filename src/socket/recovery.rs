@@ -174,7 +174,7 @@ pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     }
     let missed = context.chat.missed(actor, &conversations, &tickets).await;
     // It must not hear what is new and never what it missed: it shall try again.
-    let Ok((messages, support)) = missed else { return context.hub.cut(conn) };
+    let Ok((messages, support)) = missed else { return context.hub.cut_for(conn, "unavailable") };
     let missed = messages.into_iter().map(Event::from).chain(support.into_iter().map(Event::from));
     let deadline = clock::instant() + PATIENCE;
     for event in missed {

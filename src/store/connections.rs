@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,7 @@ struct Inner {
     server: Option<(ConnectOptions, Duration)>,
     is_away: watch::Sender<bool>,
     is_suspected: AtomicBool,
+    renewals: AtomicU64,
 }
 
 /// What a statement fails with when the server is away.
@@ -67,12 +68,22 @@ impl Connections {
     }
 
     fn new(pool: DatabaseConnection, server: Option<(ConnectOptions, Duration)>) -> Self {
-        let (is_away, is_suspected) = (watch::Sender::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { backend: pool.get_database_backend(), pool: RwLock::new(pool), server, is_away, is_suspected }))
+        let (is_away, is_suspected, renewals) = (watch::Sender::new(false), AtomicBool::new(false), AtomicU64::new(0));
+        Self(Arc::new(Inner { backend: pool.get_database_backend(), pool: RwLock::new(pool), server, is_away, is_suspected, renewals }))
     }
 
     fn pool(&self) -> DatabaseConnection {
         self.0.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the server is away.
+    pub fn is_away(&self) -> bool {
+        *self.0.is_away.borrow()
+    }
+
+    /// How often the server came back, and the pool was made anew.
+    pub fn renewals(&self) -> u64 {
+        self.0.renewals.load(Ordering::Relaxed)
     }
 
     /// Starts a transaction that writes.
@@ -156,6 +167,7 @@ impl Connections {
             if *self.0.is_away.borrow() {
                 std::mem::swap(&mut *self.0.pool.write().unwrap_or_else(PoisonError::into_inner), &mut unused);
                 self.0.is_away.send_replace(false);
+                self.0.renewals.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("the database is back");
             }
             tokio::spawn(unused.close());

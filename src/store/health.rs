@@ -68,6 +68,16 @@ impl Health {
 }
 
 impl Store {
+    /// What is known without asking.
+    pub fn found_lately(&self) -> Option<Result<(), &'static str>> {
+        if self.read.is_away() || self.write.connections().is_away() { Some(Err(AWAY)) } else { self.health.lately() }
+    }
+
+    /// How often connections to the database's server were lost and made anew.
+    pub fn reconnections(&self) -> u64 {
+        self.read.renewals() + self.write.connections().renewals()
+    }
+
     /// Whether the database answers, and SQLite can be written: its disk may be full.
     ///
     /// # Errors

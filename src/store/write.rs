@@ -41,6 +41,13 @@ impl Write {
         matches!(self, Self::File(..))
     }
 
+    /// The driver's connections.
+    pub fn connections(&self) -> &Connections {
+        match self {
+            Self::Shared(connections) | Self::File(_, connections) => connections,
+        }
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         match self {
@@ -57,9 +64,7 @@ impl Write {
 #[async_trait]
 impl ConnectionTrait for Write {
     fn get_database_backend(&self) -> DbBackend {
-        match self {
-            Self::Shared(connections) | Self::File(_, connections) => connections.get_database_backend(),
-        }
+        self.connections().get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {

@@ -3,18 +3,24 @@
 //! the order of ids is the order of commits is the order in which callers are told. What a caller does with its news is not
 //! decided here, and the SQL of each job is in `writes`.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use entity::{ConversationId, MessageId, Priority, Status, TicketId, UserId};
 use sea_orm::{ConnAcquireErr, DbErr};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::write::Transaction;
 use super::writes::How;
 use super::{Message, Session, Store, SupportMessage, Ticket, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
 use crate::clock::{self, Timestamp};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::vital::Vital;
 
 /// Who waits for a write. Told exactly once, after the commit or the failure, from the writer's task: it must not block.
 pub struct Done<T>(Option<Box<dyn FnOnce(Result<T>) + Send + Sync>>);
@@ -26,9 +32,14 @@ impl<T> Done<T> {
     }
 
     /// Tells the one who waits.
+    /// A fault in the telling is this caller's alone: whoever it should have answered hears of it when the rest is dropped.
     pub fn tell(mut self, outcome: Result<T>) {
         if let Some(tell) = self.0.take() {
-            tell(outcome);
+            let telling = || {
+                crate::faults::strike("telling");
+                tell(outcome);
+            };
+            catch_unwind(AssertUnwindSafe(telling)).ok();
         }
     }
 }
@@ -55,6 +66,17 @@ pub enum Job {
     Flush(Done<()>),
 }
 
+impl Job {
+    /// When a message was accepted.
+    fn accepted(&self) -> Option<Instant> {
+        match self {
+            Self::Message(new, _) => Some(new.accepted),
+            Self::Support(write, _) => write.message.is_some().then_some(write.accepted),
+            Self::Read(..) | Self::Session(..) | Self::Flush(_) => None,
+        }
+    }
+}
+
 /// A direct message to be stored.
 pub struct NewMessage {
     /// Where it goes.
@@ -67,6 +89,8 @@ pub struct NewMessage {
     pub text: String,
     /// Set when its client may repeat the send.
     pub key: Option<SendKey>,
+    /// When it was accepted.
+    pub accepted: Instant,
 }
 
 /// A change of a ticket, by a message or by an admin's hand.
@@ -83,6 +107,8 @@ pub struct SupportWrite {
     pub status: Option<Status>,
     /// The priority that an admin sets.
     pub priority: Option<Priority>,
+    /// When it was accepted.
+    pub accepted: Instant,
     /// The rule: the status after a message, from the status before and whether an admin wrote it.
     pub after_message: fn(Option<Status>, bool) -> Result<Option<Status>>,
 }
@@ -152,7 +178,11 @@ impl SendKey {
 
 /// The way to the writer's task. A full queue makes the caller wait.
 #[derive(Clone)]
-pub struct Writer(mpsc::Sender<Job>);
+pub struct Writer {
+    queue: mpsc::Sender<Job>,
+    /// Since when it has been at its present batch.
+    busy: Arc<Mutex<Option<Instant>>>,
+}
 
 /// How long to wait before each new attempt of a transaction that collided, or whose connection broke before the commit.
 const PAUSES: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200)];
@@ -161,27 +191,45 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Writer {
     /// Starts the task, on a thread of its own where it blocks. `queue` jobs may wait, `batch` of them share a transaction.
-    pub fn start(store: std::sync::Arc<Store>, queue: usize, batch: usize) -> Self {
-        let (sender, mut receiver) = mpsc::channel(queue);
-        let blocks = store.write.blocks();
+    pub fn start(store: Arc<Store>, metrics: Arc<Metrics>, vital: &Vital, queue: usize, batch: usize) -> Self {
+        let (queue, mut receiver) = mpsc::channel(queue);
+        let busy = Arc::<Mutex<Option<Instant>>>::default();
+        let (note, blocks) = (busy.clone(), store.write.blocks());
         let work = async move {
             let mut jobs = Vec::new();
             while receiver.recv_many(&mut jobs, batch).await > 0 {
-                store.commit(std::mem::take(&mut jobs), &mut receiver).await;
+                *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::instant());
+                crate::faults::strike("writer");
+                store.commit(std::mem::take(&mut jobs), &mut receiver, &metrics).await;
+                *note.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
         };
         if blocks {
-            let runtime = tokio::runtime::Handle::current();
-            std::thread::spawn(move || runtime.block_on(work));
+            vital.spawn_thread("writer", work);
         } else {
-            tokio::spawn(work);
+            vital.spawn("writer", work);
         }
-        Self(sender)
+        Self { queue, busy }
+    }
+
+    /// How many jobs wait.
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// For how long the writer has been at its present batch, if there is one.
+    pub fn busy_for(&self) -> Option<Duration> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+
+    /// Whether the task has ended: nothing will be written any more.
+    pub fn is_gone(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Queues a job. Whoever waits for it is told in every case.
     pub async fn submit(&self, job: Job) {
-        self.0.send(job).await.ok();
+        self.queue.send(job).await.ok();
     }
 
     /// Queues a job and waits for what becomes of it.
@@ -220,14 +268,14 @@ impl From<DbErr> for Failed {
 impl Store {
     /// Writes the jobs as one transaction. When something in it fails they are written one by one, so that a bad one fails alone; when the
     /// database is away, those who wait behind them fail too, for they have waited as long.
-    async fn commit(&self, jobs: Vec<Job>, waiting: &mut mpsc::Receiver<Job>) {
+    async fn commit(&self, jobs: Vec<Job>, waiting: &mut mpsc::Receiver<Job>, metrics: &Metrics) {
         let outcomes = match self.attempt_again(&jobs, false, waiting).await {
             Err(e) if is_duplicate(&e) => self.attempt_again(&jobs, true, waiting).await,
             other => other,
         };
         self.health.note(&outcomes);
         match outcomes {
-            Ok(outcomes) => jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| tell(job, Ok(outcome))),
+            Ok(outcomes) => tell_stored(jobs, outcomes, metrics),
             Err(e) if is_away(&e) => {
                 jobs.into_iter().for_each(|job| tell(job, Err(refusal(&e))));
                 refuse_all(waiting);
@@ -236,10 +284,10 @@ impl Store {
             Err(_) => {
                 for job in jobs {
                     let job = [job];
-                    let outcome = self.attempt_again(&job, true, waiting).await;
-                    let [job] = job;
-                    let outcome = outcome.map(|mut all| all.pop().unwrap_or(Outcome::Nothing)).map_err(|e| refusal(&e));
-                    tell(job, outcome);
+                    match self.attempt_again(&job, true, waiting).await {
+                        Ok(outcomes) => tell_stored(job.into(), outcomes, metrics),
+                        Err(e) => job.into_iter().for_each(|job| tell(job, Err(refusal(&e)))),
+                    }
                 }
             }
         }
@@ -332,6 +380,19 @@ fn refusal(e: &DbErr) -> Error {
 fn refuse_all(waiting: &mut mpsc::Receiver<Job>) {
     while let Ok(job) = waiting.try_recv() {
         tell(job, Err(Error::Unavailable));
+    }
+}
+
+/// Tells the callers of a batch, in order, that it is committed.
+fn tell_stored(jobs: Vec<Job>, outcomes: Vec<Outcome>, metrics: &Metrics) {
+    let committed = clock::instant();
+    metrics.committed(jobs.len(), jobs.iter().filter_map(Job::accepted).map(|accepted| committed - accepted));
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        let is_message = job.accepted().is_some();
+        tell(job, Ok(outcome));
+        if is_message {
+            metrics.delivered(committed.elapsed());
+        }
     }
 }
 

@@ -54,9 +54,51 @@ pub enum ClientEvent {
     Unknown,
 }
 
+/// The events that clients may send, and what all others count as.
+pub const NAMES: [&str; 10] = [
+    "user-online",
+    "join-conversation",
+    "leave-conversation",
+    "send-message",
+    "typing",
+    "stop-typing",
+    "mark-as-read",
+    "join-support",
+    "send-support-message",
+    crate::metrics::OTHER,
+];
+
+/// The name of an event as one of [`NAMES`]: what a client made up is told to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventName(usize);
+
+impl EventName {
+    fn of(name: &str) -> Self {
+        Self(NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len() - 1))
+    }
+
+    /// Its place in [`NAMES`].
+    pub fn number(self) -> usize {
+        self.0
+    }
+
+    /// The name.
+    pub fn as_str(self) -> &'static str {
+        NAMES.get(self.0).copied().unwrap_or(crate::metrics::OTHER)
+    }
+}
+
+impl Default for EventName {
+    fn default() -> Self {
+        Self(NAMES.len() - 1)
+    }
+}
+
 /// What a failure of an event refers to, so that its client finds the bubble or the chat that it belongs to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reference {
+    /// Which event it was.
+    pub name: EventName,
     /// Whether it was a send of a direct message.
     pub is_send: bool,
     /// The client's mark.
@@ -81,6 +123,7 @@ pub fn parse(packet: &str) -> (Reference, Result<ClientEvent, Error>) {
     let first = array.get(1).map_or("null", |raw| raw.get());
     let fields = Fields::of(first);
     let reference = Reference {
+        name: EventName::of(&name),
         is_send: name == "send-message",
         temp_id: fields.temp_id().ok().flatten(),
         conversation: fields.conversation_id.and_then(|raw| id(raw.get())).map(ConversationId),
@@ -275,6 +318,15 @@ mod tests {
         let escaped = format!("\"{}\"", "\\ud83c\\udf0d".repeat(64));
         assert_eq!(temp_id(&escaped).and_then(|t| t.nonce).map(|n| n.chars().count()), Some(64));
         assert_eq!(temp_id("\"temp-1700000000000\"").and_then(|t| t.nonce), Some("temp-1700000000000".into()));
+    }
+
+    #[test]
+    fn every_event_has_a_name_to_be_counted_by() {
+        let known = |name: &str| !matches!(parse(&format!("[\"{name}\",7]")).1, Ok(ClientEvent::Unknown));
+        assert!(NAMES.iter().all(|name| known(name) == (*name != "other")), "each is understood");
+        for (packet, name) in [("[\"typing\",7]", "typing"), ("[\"made up\"]", "other"), ("[7]", "other"), ("nonsense", "other")] {
+            assert_eq!(parse(packet).0.name.as_str(), name, "{packet}");
+        }
     }
 
     #[test]

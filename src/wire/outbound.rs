@@ -198,8 +198,12 @@ mod tests {
 
     #[test]
     fn a_failed_send_is_told_with_its_temp_id() {
-        let reference =
-            Reference { is_send: true, temp_id: Some(TempId { echo: "5".into(), nonce: None }), conversation: Some(ConversationId(7)) };
+        let reference = Reference {
+            name: Default::default(),
+            is_send: true,
+            temp_id: Some(TempId { echo: "5".into(), nonce: None }),
+            conversation: Some(ConversationId(7)),
+        };
         let told = failure(&Error::EmptyMessage, &reference);
         assert_eq!(
             value(&told[0]),

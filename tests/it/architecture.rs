@@ -80,6 +80,11 @@ fn only_the_cluster_names_redis() {
 }
 
 #[test]
+fn only_the_metrics_name_their_library() {
+    assert_eq!(offences("src", &["src/metrics"], |line| names(line, "prometheus_client")), NONE);
+}
+
+#[test]
 fn an_arrow_points_down_only() {
     for (layer, above) in [
         ("src/store", &["chat", "wire", "rest", "socket", "cluster", "app"][..]),
@@ -93,7 +98,16 @@ fn an_arrow_points_down_only() {
             assert_eq!(offences(layer, &[], |line| line.contains(&import)), NONE, "{layer} imports {above}");
         }
     }
-    for leaf in ["src/auth.rs", "src/clock.rs", "src/error.rs", "src/limits.rs", "src/config.rs"] {
+    for leaf in [
+        "src/auth.rs",
+        "src/clock.rs",
+        "src/error.rs",
+        "src/limits.rs",
+        "src/config.rs",
+        "src/metrics/mod.rs",
+        "src/vital.rs",
+        "src/panics.rs",
+    ] {
         let all = sources("src");
         let source = all.iter().find(|source| source.path == leaf).unwrap_or_else(|| panic!("{leaf} exists"));
         let wrong = |line: &&String| {

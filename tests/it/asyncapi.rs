@@ -100,7 +100,7 @@ fn all_frames() -> Vec<Frame> {
         Event::Ticket(ticket.clone(), TicketNews::Created),
         Event::Ticket(ticket, TicketNews::Changed),
     ];
-    let whole = Reference { is_send: true, temp_id: temp_id(), conversation: Some(ConversationId(7)) };
+    let whole = Reference { is_send: true, temp_id: temp_id(), conversation: Some(ConversationId(7)), ..Reference::default() };
     let limited = Error::RateLimited { retry_after: std::time::Duration::from_secs(1) };
     let failures = [
         outbound::failure(&limited, &whole),

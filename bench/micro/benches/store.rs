@@ -50,7 +50,7 @@ fn setting(conversations: usize) -> Setting {
         for other in &users[1..] {
             ids.push(store.get_or_create_conversation(users[0], *other, clock::now()).await.expect("a conversation").0);
         }
-        let writer = Writer::start(store.clone(), 4096, 256);
+        let writer = Writer::start(store.clone(), Arc::new(Metrics::new(&[])), &Vital::default(), 4096, 256);
         (store, writer, users, ids)
     });
     Setting { runtime, store, writer, users, conversations: ids, count: 0, _folder: folder }

@@ -98,6 +98,11 @@ impl TestApp {
         Self { address: process.address, database, http: reqwest::Client::new(), server: None, settings, _folder: folder }
     }
 
+    /// Where it shows its metrics, if that is a port of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.server.as_ref()?.metrics_address
+    }
+
     /// Stops the server and starts another one on the same database, at another port.
     pub async fn restart(&mut self) {
         self.stop().await;

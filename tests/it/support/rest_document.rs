@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, schema::Schemas};
 
 /// The document of a server with all its routes.
-pub static OPENAPI: LazyLock<Schemas> = LazyLock::new(|| Schemas::new(tidings::app::openapi(true)));
+pub static OPENAPI: LazyLock<Schemas> = LazyLock::new(|| Schemas::new(tidings::app::openapi(true, true)));
 
 /// The documented path that a request's path is one of.
 fn documented(path: &str) -> Option<(&'static str, &'static Value)> {

@@ -1,0 +1,126 @@
+//! What is counted of one socket, for the one line in the log that its end leaves there; and how many of its failures are logged, so that a
+//! flood of them is not a flood of lines.
+
+use std::{
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// The life of a socket in numbers.
+pub struct Tally {
+    began: Instant,
+    /// Events that it sent.
+    heard: AtomicU64,
+    /// Packets that were sent to it.
+    told: AtomicU64,
+    /// Why the server ended it.
+    ended: OnceLock<&'static str>,
+    failures: Mutex<Failures>,
+}
+
+struct Failures {
+    all: u64,
+    /// Lines that may be logged since `since`.
+    since: Instant,
+    lines: u32,
+    suppressed: u64,
+}
+
+/// So many failures of a socket are logged in this time, and how many others there were is said beside the next.
+const LINES: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(60);
+
+impl Default for Tally {
+    fn default() -> Self {
+        let began = clock::instant();
+        let failures = Mutex::new(Failures { all: 0, since: began, lines: 0, suppressed: 0 });
+        let (heard, told) = Default::default();
+        Self { began, heard, told, ended: OnceLock::new(), failures }
+    }
+}
+
+/// What a life came to.
+pub struct Sum {
+    /// How long it was.
+    pub life: Duration,
+    /// Events that it sent.
+    pub heard: u64,
+    /// Packets that were sent to it.
+    pub told: u64,
+    /// Events that failed.
+    pub failed: u64,
+    /// Those of them that were not logged, and not counted in a line that was.
+    pub suppressed: u64,
+}
+
+impl Tally {
+    /// It has sent an event.
+    pub fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It was sent packets.
+    pub fn tell(&self, packets: usize) {
+        self.told.fetch_add(packets as u64, Ordering::Relaxed);
+    }
+
+    /// The server ends it, for the first reason that is given.
+    pub fn end(&self, reason: &'static str) {
+        self.ended.set(reason).ok();
+    }
+
+    /// Why the server ended it, if it did.
+    pub fn ended(&self) -> Option<&'static str> {
+        self.ended.get().copied()
+    }
+
+    /// One of its events has failed. When that may be logged: how many before it were not.
+    pub fn fail(&self) -> Option<u64> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.all += 1;
+        if failures.since.elapsed() >= WINDOW {
+            (failures.since, failures.lines) = (clock::instant(), 0);
+        }
+        if failures.lines >= LINES {
+            failures.suppressed += 1;
+            return None;
+        }
+        failures.lines += 1;
+        Some(std::mem::take(&mut failures.suppressed))
+    }
+
+    /// What it came to.
+    pub fn sum(&self) -> Sum {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Sum {
+            life: self.began.elapsed(),
+            heard: count(&self.heard),
+            told: count(&self.told),
+            failed: failures.all,
+            suppressed: failures.suppressed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_failures_leaves_few_lines_and_its_number() {
+        let tally = Tally::default();
+        let logged: Vec<u64> = (0..1000).filter_map(|_| tally.fail()).collect();
+        assert_eq!(logged, vec![0; LINES as usize]);
+        tokio::time::advance(WINDOW).await;
+        assert_eq!((tally.fail(), tally.fail()), (Some(990), Some(0)));
+        assert_eq!((tally.sum().failed, tally.sum().suppressed), (1002, 0));
+    }
+}
