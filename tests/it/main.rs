@@ -26,6 +26,8 @@ mod nudges;
 mod openapi;
 mod order;
 mod origins;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outage;
 mod polling;
 mod presence;

@@ -188,6 +188,7 @@ async fn while_redis_is_away_each_node_serves_its_own_and_heals_when_it_is_back(
     redis.kill();
     becomes(&one, "degraded").await;
     becomes(&two, "degraded").await;
+    assert_eq!(one.metric("tidings_up{part=\"redis\"}").await, 0.0);
     for n in 0..5 {
         a.send(conversation, &n.to_string()).await;
     }
@@ -204,6 +205,8 @@ async fn while_redis_is_away_each_node_serves_its_own_and_heals_when_it_is_back(
     idle.heard("conversation-updated").await;
     becomes(&one, "ok").await;
     becomes(&two, "ok").await;
+    let parts = (one.metric("tidings_up{part=\"redis\"}").await, one.metric("tidings_reconnections_total{part=\"redis\"}").await);
+    assert_eq!(parts, (1.0, 1.0));
     a.send(conversation, "after").await;
     assert_eq!(hears(&far, 1).await, ["after"]);
     for socket in [&far, &near, &a] {

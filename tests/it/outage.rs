@@ -176,9 +176,12 @@ async fn a_database_server_that_hangs_is_away_until_it_answers_again() {
         let sent =
             timeout(Duration::from_secs(5), b.ask("send-message", json!({"conversationId": conversation, "message": "hello?"}))).await;
         assert_eq!(sent.expect("it fails within five seconds")["code"], "unavailable");
+        assert_eq!(app.metric("tidings_up{part=\"database\"}").await, 0.0);
         server.freeze(false);
         let back = async { while app.get("/api/messaging/unread-count", &bob).await.status != 200 {} };
         timeout(Duration::from_secs(2), back).await.expect("it is back within two seconds");
+        assert!(app.metric("tidings_reconnections_total{part=\"database\"}").await > 0.0);
+        until(|| async { app.metric("tidings_up{part=\"database\"}").await == 1.0 }).await;
         enough.store(true, Ordering::Relaxed);
     };
     let (sent, ()) = tokio::join!(Sent::default().until(&a, conversation, "ann", &enough), outage);

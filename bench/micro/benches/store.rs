@@ -9,8 +9,10 @@ use tempfile::TempDir;
 use tidings::chat::Message;
 use tidings::clock;
 use tidings::config::Settings;
+use tidings::metrics::Metrics;
 use tidings::store::writer::{Done, Job, NewMessage, SendKey, Stored, Writer};
 use tidings::store::{InboxFilter, NewUser, Page, Store};
+use tidings::vital::Vital;
 use tokio::{runtime::Runtime, sync::oneshot};
 
 fn main() {
@@ -67,8 +69,8 @@ impl Setting {
                 let text = "shall we take the early train to the mountains, or the late one?".to_owned();
                 let nonce = format!("temp-{:013}", self.count);
                 let key = Some(SendKey::new("conversation", self.conversations[at].0, self.users[0], &nonce, &text));
-                let new =
-                    NewMessage { conversation: self.conversations[at], sender: self.users[at + 1], receiver: self.users[0], text, key };
+                let (conversation, sender, receiver) = (self.conversations[at], self.users[at + 1], self.users[0]);
+                let new = NewMessage { conversation, sender, receiver, text, key, accepted: clock::instant() };
                 let (tell, heard) = oneshot::channel::<Stored<Message>>();
                 let done = Done::new(move |outcome| drop(tell.send(outcome.expect("is stored"))));
                 self.writer.submit(Job::Message(new, done)).await;

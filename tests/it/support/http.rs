@@ -67,6 +67,14 @@ impl TestApp {
         answer
     }
 
+    /// The value of a sample of `/metrics`.
+    pub async fn metric(&self, sample: &str) -> f64 {
+        let text = self.answer(self.request("GET", "/metrics")).await.ok();
+        let text = text.as_str().expect("it is text");
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{sample} is not in {text}"))
+    }
+
     /// `GET` as a user.
     pub async fn get(&self, path: &str, user: &User) -> Answer {
         self.answer(self.request("GET", path).bearer_auth(&user.token)).await

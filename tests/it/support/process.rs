@@ -35,9 +35,15 @@ pub struct Process {
 impl Process {
     /// Starts the program over a database. A limit of the size of files is told to it as an error, not by a signal that ends it.
     pub fn start(folder: &Path, url: &str) -> Self {
+        Self::start_with(folder, url, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(folder: &Path, url: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$0\"", env!("CARGO_BIN_EXE_tidings")]).current_dir(folder).env_clear();
         command.env("DATABASE_URL", url).env("HOST", "127.0.0.1").env("PORT", "0").env("JWT_SECRET", super::app::SECRET);
+        command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let log = Arc::default();
         listen(child.stderr.take().expect("a pipe"), &log);
