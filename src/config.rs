@@ -164,7 +164,14 @@ pub struct Limits {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.toml documents every setting")]
 pub struct Metrics {
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<String>,
+}
+
+impl Metrics {
+    /// The address that is theirs alone.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.as_ref().and_then(|address| address.parse().ok())
+    }
 }
 
 /// A steady rate and how far a burst may go over it.
@@ -280,6 +287,9 @@ impl Settings {
         };
         if self.address().is_none() {
             return wrong("host", &self.host, "it must be an IP address such as 0.0.0.0 or ::1");
+        }
+        if let Some(listen) = self.metrics.listen.as_ref().filter(|_| self.metrics.address().is_none()) {
+            return wrong("metrics.listen", listen, "it must be an address and a port such as 127.0.0.1:9464");
         }
         if let Err(bad) = Origins::parse(self.origins.iter().map(String::as_str)) {
             return wrong("origins", &bad, ORIGIN_FORM);
@@ -407,6 +417,7 @@ mod tests {
         for (file, env, parts) in [
             ("prot = 1", vec![], vec!["prot"]),
             ("", vec![("PORT", "x")], vec!["port", "\"x\"", "environment variable PORT"]),
+            ("", vec![("METRICS_LISTEN", "here")], vec!["metrics.listen", "here", "environment variable METRICS_LISTEN"]),
             ("port = 70000", vec![], vec!["port", "70000"]),
             ("host = 'nowhere'", vec![], vec!["host", "nowhere", "t.toml"]),
             ("origins = ['localhost']", vec![], vec!["origins", "localhost", "t.toml"]),

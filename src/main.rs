@@ -22,7 +22,7 @@ mod demo;
 ///
 /// Without a command it serves on port 5000 with an SQLite file that it creates. Settings come from config.toml and the environment:
 /// PORT, HOST, DATABASE_URL (or DB_HOST, DB_PORT, DB_USER, DB_PASS, DB_NAME), JWT_SECRET, FRONTEND_URL, LEGACY_UPSTREAM, REDIS_URL,
-/// RUST_LOG; a .env file in the working folder is read too.
+/// RUST_LOG, METRICS_LISTEN; a .env file in the working folder is read too.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {

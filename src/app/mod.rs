@@ -62,7 +62,7 @@ impl Server {
         let store = Arc::new(Store::open(&settings.database_url, &settings.database, settings.redis_url.is_some()).await?);
         let address = settings.address().ok_or("The configured host is not an address.")?;
         let (listener, address) = listen(address).await?;
-        let watched = match settings.metrics.listen {
+        let watched = match settings.metrics.address() {
             Some(address) => Some(listen(address).await?),
             None => None,
         };

@@ -256,7 +256,7 @@ fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
 async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
     context.hub.gate.forget(conn.sid);
     let pid = conn.state().pid.clone();
-    sign_off_one(context, conn, word(reason));
+    sign_off_one(context, conn, tally::word(reason));
     // A client that closed its socket itself does not come back to it.
     if let Some(pid) = pid.filter(|_| reason == DisconnectReason::ClientNSDisconnect) {
         context.chat.end_session(&pid).await;
@@ -267,18 +267,6 @@ async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectRea
 async fn sign_off(context: Context, mut cut: mpsc::UnboundedReceiver<Arc<Conn>>) {
     while let Some(conn) = cut.recv().await {
         sign_off_one(&context, &conn, "cut_off");
-    }
-}
-
-/// Why a socket is gone, when the server has not ended it.
-fn word(reason: DisconnectReason) -> &'static str {
-    match reason {
-        DisconnectReason::ClientNSDisconnect => "client_left",
-        DisconnectReason::TransportClose => "transport_closed",
-        DisconnectReason::TransportError => "transport_error",
-        DisconnectReason::HeartbeatTimeout => "heartbeat_timeout",
-        DisconnectReason::MultipleHttpPollingError | DisconnectReason::PacketParsingError => "malformed",
-        DisconnectReason::ServerNSDisconnect | DisconnectReason::ClosingServer => "server_left",
     }
 }
 
@@ -293,22 +281,7 @@ fn sign_off_one(context: &Context, conn: &Arc<Conn>, reason: &'static str) {
 fn depart(context: &Context, conn: &Arc<Conn>) {
     let (user, transport) = (conn.user(), conn.transport(&context.hub));
     if context.hub.remove(conn) {
-        let (reason, sum) = (conn.tally.ended().unwrap_or_default(), conn.tally.sum());
-        context.metrics.ended(reason);
-        tracing::info!(
-            socket = conn.id.0,
-            user = user.map(|user| user.0),
-            kind = conn.kind(),
-            transport,
-            address = %conn.visitor.address,
-            reason,
-            seconds = sum.life.as_secs_f64(),
-            events_in = sum.heard,
-            packets_out = sum.told,
-            failed = sum.failed,
-            suppressed = sum.suppressed,
-            "a socket is gone"
-        );
+        tally::report(&context.metrics, conn, user, transport);
     }
     match &conn.actor {
         Some(_) => context.chat.stop_vouching(conn.visitor, conn.id),

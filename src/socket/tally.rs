@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
+use entity::UserId;
+use socketioxide::socket::DisconnectReason;
 use tokio::time::Instant;
 
+use super::Conn;
 use crate::clock;
+use crate::metrics::Metrics;
 
 /// The life of a socket in numbers.
 pub struct Tally {
@@ -108,6 +112,38 @@ impl Tally {
             suppressed: failures.suppressed,
         }
     }
+}
+
+/// Why a socket is gone, when the server has not ended it.
+pub fn word(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::ClientNSDisconnect => "client_left",
+        DisconnectReason::TransportClose => "transport_closed",
+        DisconnectReason::TransportError => "transport_error",
+        DisconnectReason::HeartbeatTimeout => "heartbeat_timeout",
+        DisconnectReason::MultipleHttpPollingError | DisconnectReason::PacketParsingError => "malformed",
+        DisconnectReason::ServerNSDisconnect | DisconnectReason::ClosingServer => "server_left",
+    }
+}
+
+/// Counts the end of a socket, and says in the log what its life came to.
+pub fn report(metrics: &Metrics, conn: &Conn, user: Option<UserId>, transport: &'static str) {
+    let (reason, sum) = (conn.tally.ended().unwrap_or_default(), conn.tally.sum());
+    metrics.ended(reason);
+    tracing::info!(
+        socket = conn.id.0,
+        user = user.map(|user| user.0),
+        kind = conn.kind(),
+        transport,
+        address = %conn.visitor.address,
+        reason,
+        seconds = sum.life.as_secs_f64(),
+        events_in = sum.heard,
+        packets_out = sum.told,
+        failed = sum.failed,
+        suppressed = sum.suppressed,
+        "a socket is gone"
+    );
 }
 
 #[cfg(test)]
