@@ -31,10 +31,7 @@ impl Line {
         let outcome = async {
             let open = match connection.take() {
                 Some(open) => open,
-                None => {
-                    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
-                    self.client.get_multiplexed_async_connection_with_config(&config).await?
-                }
+                None => self.connect().await?,
             };
             let connected = connection.insert(open);
             redis::cmd("PUBLISH").arg(&self.channel).arg(frame).query_async::<()>(connected).await
@@ -43,6 +40,21 @@ impl Line {
             tracing::debug!(%error, "a frame was not published");
             *connection = None;
         }
+    }
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// The version of the server, how many listen to the channel, and its time in milliseconds.
+    pub async fn look(&self) -> RedisResult<(String, i64, i64)> {
+        let mut connection = self.connect().await?;
+        let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("of an unknown version").to_owned();
+        let (_, listeners): (String, i64) = redis::cmd("PUBSUB").arg("NUMSUB").arg(&self.channel).query_async(&mut connection).await?;
+        Ok((version, listeners, seconds * 1000 + micros / 1000))
     }
 
     /// Listens to the channel until the connection breaks.

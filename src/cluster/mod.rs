@@ -1,6 +1,7 @@
 //! Several nodes as one server, over Redis. What is told here is told to the sockets of this node at once and published for the others; nothing
 //! waits for Redis, and nothing is kept in it. What a node missed while Redis, or its connection to it, was away is read from the tables.
 
+mod examine;
 mod line;
 mod peers;
 
@@ -28,6 +29,7 @@ use crate::chat::{Audience, Event, Fact, NodeId, Outbox};
 use crate::clock;
 use crate::rest::Linked;
 use crate::socket::{Context, Hub, adopt_guests};
+pub use examine::examine;
 use line::Line;
 use peers::{Arrival, Peers};
 

@@ -48,26 +48,30 @@ fn refusal(url: &str, done: &str, e: &DbErr) -> String {
         rsa if rsa.contains("RSA auth") => {
             "the server takes this user's password over TLS only; let it offer TLS, as MySQL 8 does by itself"
         }
+        late if late.contains("timed out") => "the server does not answer",
         why => why,
     };
     format!("The database cannot be {done}: {why}.")
 }
 
+/// How long a server may take to let us in when we start.
+pub const START: Duration = Duration::from_secs(10);
+
 /// One connection that is told nothing, for what is done at start. An SQLite file is created when there is none.
-pub async fn open_one(url: &str) -> Result<DatabaseConnection, DbErr> {
+pub async fn open_one(url: &str, patience: Duration) -> Result<DatabaseConnection, DbErr> {
     if is_sqlite(url) {
         let one = Database::connect(quiet(sqlite::options(url, 1))).await?;
         sqlite::make_no_more_files(&one);
         return Ok(one);
     }
     let mut options = ConnectOptions::new(url.to_owned());
-    options.max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(Duration::from_secs(10));
+    options.max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(patience);
     Database::connect(quiet(options)).await
 }
 
 /// One connection that can only look; nothing, when there is no file to look into.
-pub async fn open_read_only(url: &str) -> Result<Option<DatabaseConnection>, DbErr> {
-    let Some(file) = sqlite_file(url) else { return open_one(url).await.map(Some) };
+pub async fn open_read_only(url: &str, patience: Duration) -> Result<Option<DatabaseConnection>, DbErr> {
+    let Some(file) = sqlite_file(url) else { return open_one(url, patience).await.map(Some) };
     if !file.exists() {
         return Ok(None);
     }

@@ -6,6 +6,7 @@ mod connect;
 mod connections;
 mod conversations;
 mod dialect;
+mod examine;
 mod failure;
 mod file;
 mod health;
@@ -62,7 +63,7 @@ impl Store {
         let url = driver_url(url);
         let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
         let cannot_migrate = |e: DbErr| connect::cannot_migrate(&url, &e);
-        let one = connect::open_one(&url).await.map_err(cannot_open)?;
+        let one = connect::open_one(&url, connect::START).await.map_err(cannot_open)?;
         connect::check(&url, &one).await?;
         schema::migrate(&one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
@@ -77,10 +78,10 @@ impl Store {
     pub async fn status(url: &str) -> Result<Vec<Standing>, String> {
         let url = driver_url(url);
         let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
-        let one = match connect::open_read_only(&url).await.map_err(cannot_open)? {
+        let one = match connect::open_read_only(&url, connect::START).await.map_err(cannot_open)? {
             Some(one) => one,
             // There is no file yet: what would be done to it is what would be done to any empty database.
-            None => connect::open_one("sqlite::memory:").await.map_err(cannot_open)?,
+            None => connect::open_one("sqlite::memory:", connect::START).await.map_err(cannot_open)?,
         };
         let standings = migration::status(&one).await.map_err(cannot_open);
         one.close().await.ok();

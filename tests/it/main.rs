@@ -12,6 +12,7 @@ mod conversations;
 mod damage;
 mod databases;
 mod disk;
+mod doctor;
 mod guests;
 mod history;
 mod hostile;

@@ -10,6 +10,7 @@ use tidings::config::Settings;
 use tidings::error::{Error, Result};
 use tidings::store::writer::Done;
 
+const USERS: [(&str, &str); 4] = [("ann", "traveller"), ("ben", "traveller"), ("cleo", "traveller"), ("globetrot", "agency")];
 const PASSWORD: &str = "demo-password";
 
 /// Serves the demo until the process is told to stop, then removes its folder.
@@ -24,8 +25,9 @@ pub async fn run(mut settings: Settings) -> Result<(), String> {
 }
 
 async fn serve(settings: Settings, folder: &Path) -> Result<(), String> {
+    super::say(&format!("demo: making a database in {}", folder.display()));
     let server = Server::start(settings).await?;
-    let base = format!("http://{}", crate::reachable(server.address));
+    let base = format!("http://{}", super::reachable(server.address));
     let people = populate(server.chat()).await.map_err(|e| format!("The demo could not be filled: {e}."))?;
     println!("tidings demo at {base}, in {} (removed when you stop it with Ctrl-C)\n", folder.display());
     println!("{:<4}{:<10}{:<22}{:<16}token", "id", "username", "e-mail", "password");
@@ -38,14 +40,15 @@ async fn serve(settings: Settings, folder: &Path) -> Result<(), String> {
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {base}/api/messaging/conversations");
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {base}/api/messaging/conversations/1/messages");
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {base}/api/messaging/support/tickets");
-    let outcome = server.run(crate::until_told_to_stop()).await;
+    let outcome = server.run(super::until_told_to_stop()).await;
     server.stop().await;
     outcome
 }
 
 async fn populate(chat: &Arc<Chat>) -> Result<Vec<(Actor, String, String)>> {
     let mut people = Vec::new();
-    for (name, role) in [("ann", "traveller"), ("ben", "traveller"), ("cleo", "traveller"), ("globetrot", "agency")] {
+    for (n, (name, role)) in USERS.into_iter().enumerate() {
+        super::say(&format!("demo: registering {name}, {} of {}", n + 1, USERS.len()));
         let email = format!("{name}@demo.example");
         let account = NewAccount { username: name.to_owned(), email: email.clone(), password: PASSWORD.to_owned(), role: role.to_owned() };
         let (user, mut token) = chat.register(IpAddr::from([127, 0, 0, 1]), account).await?;
@@ -54,6 +57,7 @@ async fn populate(chat: &Arc<Chat>) -> Result<Vec<(Actor, String, String)>> {
         }
         people.push((chat.authenticate(&token).await?, email, token));
     }
+    super::say("demo: writing two conversations and a ticket");
     if let [(ann, ..), (ben, ..), (cleo, ..), (agency, ..)] = people.as_slice() {
         for (from, to, text) in [
             (ann, ben, "Hi Ben, are you coming to Lisbon in May?"),

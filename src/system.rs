@@ -1,0 +1,56 @@
+//! What the operating system says of files and limits. Where it is not Unix, it says nothing.
+
+use std::path::Path;
+
+/// Whether this process may write a file, or make files in a folder.
+#[cfg(unix)]
+pub fn may_write(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Whether users other than the owner and the group may read a file, by its rights and those of the folder that it is in.
+#[cfg(unix)]
+pub fn is_public(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let has = |path: &Path, bit: u32| path.metadata().is_ok_and(|meta| meta.permissions().mode() & bit != 0);
+    has(file, 0o004) && has(folder(file), 0o001)
+}
+
+/// How many bytes are free where a file is or would be, and how many there are in all.
+#[cfg(unix)]
+pub fn free_bytes(file: &Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(folder(file)).ok()?;
+    Some((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
+}
+
+/// How many files this process may have open, and how many it could ask for.
+#[cfg(unix)]
+pub fn open_files() -> Option<(u64, u64)> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    Some((limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX)))
+}
+
+/// The folder that a file is in.
+pub fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(not(unix))]
+pub fn may_write(_: &Path) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+pub fn is_public(_: &Path) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+pub fn free_bytes(_: &Path) -> Option<(u64, u64)> {
+    None
+}
+
+#[cfg(not(unix))]
+pub fn open_files() -> Option<(u64, u64)> {
+    None
+}
