@@ -134,9 +134,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     machine::pin(core)?;
     let mut report = Report { facts: machine::describe(bench.work.path()), ..Report::default() };
     let mut sync = machine::fsync(bench.work.path(), 200)?;
-    for scenario in chosen() {
+    let all = chosen().count();
+    for (n, scenario) in chosen().enumerate() {
         let begun = Instant::now();
-        eprintln!("{}: {}", scenario.name, scenario.about);
+        eprintln!("{} of {all}: {}: {}{}", n + 1, scenario.name, scenario.about, rest(start.elapsed(), n, all));
         let found = (scenario.run)(&bench, &scale).with_context(|| format!("scenario {}", scenario.name))?;
         report.tables.extend(found.tables);
         report.goals.extend(found.goals);
@@ -155,6 +156,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("written: {}", file.display());
     }
     Ok(())
+}
+
+/// How long the rest may take, when each scenario takes as long as those before on the average.
+fn rest(taken: Duration, done: usize, all: usize) -> String {
+    if done == 0 { String::new() } else { format!(" (about {:.0} s are left)", taken.as_secs_f64() / done as f64 * (all - done) as f64) }
 }
 
 /// Runs the scenarios at the same time, for what they check and not for their figures.

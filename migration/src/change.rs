@@ -36,11 +36,20 @@ impl Change {
         }
     }
 
-    /// Makes it, unless it is there.
-    pub async fn make(self, m: &SchemaManager<'_>) -> Result<(), DbErr> {
-        if self.is_done(m).await? {
-            return Ok(());
+    /// The table that it is made for.
+    pub fn table(&self) -> &'static str {
+        match self {
+            Self::Table(table, _) | Self::Column(table, ..) | Self::Index { table, .. } => table,
         }
+    }
+
+    /// Whether all rows of the table are read for it, so that it takes its time.
+    pub fn reads_rows(&self) -> bool {
+        matches!(self, Self::Index { .. })
+    }
+
+    /// Makes it.
+    pub async fn make(self, m: &SchemaManager<'_>) -> Result<(), DbErr> {
         match self {
             Self::Table(_, statement) => m.create_table(utf8(m, statement)).await,
             Self::Column(table, _, column) => m.alter_table(Table::alter().table(table).add_column(column).take()).await,

@@ -8,6 +8,7 @@ mod columns;
 mod m2026_11_01_tables;
 mod m2026_11_02_additions;
 mod m2026_11_23_bans;
+mod progress;
 
 use change::Change;
 
@@ -43,10 +44,7 @@ impl MigrationName for Step {
 #[async_trait::async_trait]
 impl MigrationTrait for Step {
     async fn up(&self, m: &SchemaManager) -> Result<(), DbErr> {
-        for change in (self.changes)(m) {
-            change.make(m).await?;
-        }
-        Ok(())
+        progress::take(self.name, (self.changes)(m), m).await
     }
 }
 
@@ -69,7 +67,8 @@ pub async fn status(db: &DatabaseConnection) -> Result<Vec<Standing>, DbErr> {
             let mut additions = Vec::new();
             for change in (step.changes)(&m) {
                 if !change.is_done(&m).await? {
-                    additions.push(change.to_string());
+                    let rows = if change.reads_rows() { progress::rows(&m, change.table()).await? } else { 0 };
+                    additions.push(if rows == 0 { change.to_string() } else { format!("{change}, to about {rows} rows") });
                 }
             }
             standing.would_add = Some(additions);

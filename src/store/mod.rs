@@ -65,7 +65,7 @@ impl Store {
         let cannot_migrate = |e: DbErr| connect::cannot_migrate(&url, &e);
         let one = connect::open_one(&url, connect::START).await.map_err(cannot_open)?;
         connect::check(&url, &one).await?;
-        schema::migrate(&one).await.map_err(cannot_migrate)?;
+        schema::migrate_aloud(&url, &one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
         Ok(Self { read, write, schema, is_shared, health: Health::default() })

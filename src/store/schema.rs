@@ -1,9 +1,14 @@
 //! The schema at start: brought up to date under a lock, and looked at for what an adopted database has of its own.
 
+use std::time::Duration;
+
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
+
+use super::connect;
+use crate::clock;
 
 /// What differs between a schema of our own and an adopted one.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +24,51 @@ const MIGRATION_PATIENCE: u32 = 600;
 /// Names the lock in a PostgreSQL database: the letters "tidings".
 const LOCK: i64 = 0x0074_6964_696e_6773;
 
+/// How often the log says that a migration goes on.
+const WORD: Duration = Duration::from_secs(3);
+
+/// Takes the pending steps as [`migrate`] does, and has the log say now and then that it goes on, and how far it is if the database can tell.
+pub async fn migrate_aloud(url: &str, one: &DatabaseConnection) -> Result<(), DbErr> {
+    tokio::select! {
+        outcome = migrate(one) => outcome,
+        never = tell(url, one.get_database_backend()) => match never {},
+    }
+}
+
+/// Tells how far the migration is, for ever.
+async fn tell(url: &str, backend: DbBackend) -> std::convert::Infallible {
+    let sql = match backend {
+        DbBackend::MySql => Some(
+            "SELECT CONCAT(CAST(variable_value AS SIGNED) DIV 100, ' % of this addition') FROM information_schema.global_status \
+             WHERE variable_name = 'Innodb_onlineddl_pct_progress' AND variable_value > 0",
+        ),
+        DbBackend::Postgres => Some(
+            "SELECT phase || COALESCE(', ' || 100 * GREATEST(blocks_done, tuples_done) / NULLIF(GREATEST(blocks_total, tuples_total), 0) || ' % of it', \
+             '') FROM pg_stat_progress_create_index WHERE datname = current_database()",
+        ),
+        _ => None,
+    };
+    let start = clock::instant();
+    // Its own: the other one is at work.
+    let mut beside: Option<DatabaseConnection> = None;
+    loop {
+        tokio::time::sleep(WORD).await;
+        let mut far = String::new();
+        if let Some(sql) = sql {
+            if beside.is_none() {
+                beside = connect::open_one(url, WORD).await.ok();
+            }
+            if let Some(beside) = &beside {
+                let row = beside.query_one_raw(Statement::from_string(backend, sql)).await.ok().flatten();
+                far = row.and_then(|row| row.try_get_by_index::<String>(0).ok()).map(|far| format!(": {far}")).unwrap_or_default();
+            }
+        }
+        tracing::info!("the schema is still being brought up to date, for {} s now{far}", start.elapsed().as_secs());
+    }
+}
+
 /// Takes the pending steps, one node at a time. `one` is a pool of a single connection, for a lock belongs to a connection.
-pub async fn migrate(one: &DatabaseConnection) -> Result<(), DbErr> {
+async fn migrate(one: &DatabaseConnection) -> Result<(), DbErr> {
     match one.get_database_backend() {
         // It commits at every statement of a schema, so the lock cannot be a transaction's.
         DbBackend::MySql => {

@@ -22,6 +22,7 @@ mod logs;
 mod matrix;
 mod messages;
 mod metrics;
+mod migrating;
 mod nodes;
 mod nudges;
 mod openapi;
