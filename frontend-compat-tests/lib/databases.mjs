@@ -29,3 +29,14 @@ export const DATABASES = [
     environment: mariadb,
   },
 ];
+
+/** A database as the old backend made it, by its schema, with two users, a conversation and a message; and a user of the server who may use it. */
+export function legacyDatabase(schema) {
+  const name = `tidings_${randomBytes(8).toString('hex')}`;
+  const { hostname, port } = new URL(server);
+  const rows = `INSERT INTO users (id, username, email, password, role) VALUES (1, 'ann', 'ann@example.com', '-', 'traveller'), (2, 'ben', 'ben@example.com', '-', 'traveller');
+    INSERT INTO conversations (id, user1_id, user2_id, trip_id) VALUES (1, 1, 2, 7);
+    INSERT INTO messages (conversation_id, sender_id, receiver_id, message_text) VALUES (1, 2, 1, 'Hello from before');`;
+  run(`CREATE DATABASE ${name}; GRANT ALL ON ${name}.* TO ${name}@'%' IDENTIFIED BY 'secret-of-trips'; USE ${name}; ${schema}\n${rows}`);
+  return { name, host: hostname, port: port || '3306', drop: () => run(`DROP DATABASE ${name}; DROP USER ${name}@'%'`) };
+}
