@@ -12,7 +12,7 @@ use crate::error::Error;
 pub fn failure(e: DbErr) -> Error {
     if hindrance(&e) == DAMAGED {
         static TOLD: Once = Once::new();
-        let advice = "stop tidings, restore a backup and start again; the README says how";
+        let advice = "stop tidings, restore a backup and start again; docs/operations.md says how";
         TOLD.call_once(|| tracing::error!(cause = %describe(&e), advice, "the database file is damaged"));
     }
     if is_away(&e) || is_collision(&e) { Error::Unavailable } else { Error::internal(describe(&e)) }
