@@ -32,7 +32,7 @@ use server::Bench;
 
 /// Measures tidings and, in turn with it, a Node server with the same handlers; checks that nothing is lost, doubled or out of order.
 ///
-/// Without options it runs everything, in about ten minutes, and writes docs/benchmarks.md.
+/// Without options it runs everything but the soak, in about ten minutes, and writes docs/benchmarks.md.
 #[derive(Parser)]
 struct Arguments {
     /// Only these scenarios
@@ -50,7 +50,7 @@ struct Arguments {
     /// How often each server has its turn
     #[arg(long)]
     rounds: Option<usize>,
-    /// For how many seconds a load is measured
+    /// For how many seconds a load is measured, or a soak goes on
     #[arg(long, value_name = "SECONDS")]
     measured: Option<f64>,
     /// Print the figures as JSON instead of tables
@@ -69,7 +69,7 @@ struct Arguments {
 
 /// The command that stands in the report.
 const COMMAND: &str = "cargo run --release --manifest-path bench/Cargo.toml";
-/// The whole run ends after this time, whatever it is at.
+/// The whole run ends after this time, and a soak beside, whatever it is at.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// Whether a line on each run is wanted.
@@ -98,11 +98,11 @@ fn main() -> ExitCode {
 }
 
 /// Ends the process when it is told to, or when it takes too long. The servers die with it; the folder of the run must not stay.
-fn give_up(folder: PathBuf) {
+fn give_up(folder: PathBuf, longest: Duration) {
     use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
     let start = Instant::now();
     let Ok(mut signals) = Signals::new(TERM_SIGNALS) else { return };
-    while start.elapsed() < LONGEST && signals.pending().next().is_none() {
+    while start.elapsed() < longest && signals.pending().next().is_none() {
         std::thread::sleep(Duration::from_millis(50));
     }
     eprintln!("bench: ended before its time");
@@ -118,10 +118,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
     scale.rounds = arguments.rounds.unwrap_or(scale.rounds).max(1);
     scale.measured = arguments.measured.map_or(scale.measured, Duration::from_secs_f64);
+    scale.soak = arguments.measured.map_or(scale.soak, Duration::from_secs_f64);
     let bench = prepare(arguments, &scale)?;
     let folder = bench.work.path().to_owned();
-    std::thread::spawn(|| give_up(folder));
-    let chosen = || ALL.iter().filter(|s| arguments.only.is_empty() || arguments.only.iter().any(|name| name == s.name));
+    let chosen = || {
+        let everything = |s: &Scenario| arguments.only.is_empty() && (arguments.quick || !s.is_long);
+        ALL.iter().filter(move |s| everything(s) || arguments.only.iter().any(|name| name == s.name))
+    };
+    let longest = if chosen().any(|s| s.is_long) { LONGEST + scale.soak } else { LONGEST };
+    std::thread::spawn(move || give_up(folder, longest));
     let start = Instant::now();
     if arguments.quick {
         IS_TALKATIVE.store(false, Ordering::Relaxed);

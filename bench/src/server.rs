@@ -83,6 +83,11 @@ impl Server {
         machine::memory_of(self.process.0.id())
     }
 
+    /// How many files it has open, connections among them.
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.0.id())).map_or(0, Iterator::count)
+    }
+
     /// Asks the peer to collect its garbage; others are not asked.
     pub fn collect_garbage(&self, kind: Kind) {
         let pid = i32::try_from(self.process.0.id()).ok().and_then(rustix::process::Pid::from_raw);

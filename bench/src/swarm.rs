@@ -118,6 +118,24 @@ impl Swarm {
     /// Starts to connect a client and returns its number.
     pub fn add(&mut self, client: &Client) -> Result<usize> {
         let number = self.lines.len();
+        let line = self.connect(number, client)?;
+        self.lines.push(line);
+        self.mouth.pending.push(Vec::new());
+        Ok(number)
+    }
+
+    /// Starts to connect a client in the place of another one, whose connection is cut.
+    pub fn place(&mut self, number: usize, client: &Client) -> Result<()> {
+        self.cut(number);
+        let line = self.connect(number, client)?;
+        if let (Some(old), Some(pending)) = (self.lines.get_mut(number), self.mouth.pending.get_mut(number)) {
+            *old = line;
+            pending.clear();
+        }
+        Ok(())
+    }
+
+    fn connect(&self, number: usize, client: &Client) -> Result<Line> {
         let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None)?;
         if let Some(size) = client.receive_buffer {
             socket.set_recv_buffer_size(size)?;
@@ -135,9 +153,7 @@ impl Swarm {
         let mut stream = TcpStream::from_std(socket.into());
         self.poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
         let connect = format!(r#"40{{"token":"{}"{}}}"#, client.token, client.auth).into_bytes();
-        self.lines.push(Line::new(stream, connect));
-        self.mouth.pending.push(Vec::new());
-        Ok(number)
+        Ok(Line::new(stream, connect))
     }
 
     /// Cuts a connection without a word.

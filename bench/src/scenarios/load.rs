@@ -19,7 +19,8 @@ const WARM_UP: Duration = Duration::from_millis(700);
 const PLAIN: &str = "peer, plain";
 const GROUPED: &str = "peer, group commit";
 
-fn fill(pairs: usize) -> impl Fn(&mut Database) -> Result<()> {
+/// So many pairs, each with a conversation.
+pub fn fill(pairs: usize) -> impl Fn(&mut Database) -> Result<()> {
     move |database| {
         let all: Vec<_> = (0..pairs).map(|n| (2 * n + 1, 2 * n + 2)).collect();
         database.fill(2 * pairs, &all)

@@ -2,10 +2,12 @@
 
 pub mod chat;
 pub mod crowd;
+pub mod life;
 pub mod lists;
 pub mod load;
 pub mod single;
 pub mod slow_reader;
+pub mod soak;
 
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub struct Scale {
     pub messages: [usize; 2],
     /// Followers of the room with the slow reader.
     pub room: usize,
+    /// How long the soak takes.
+    pub soak: Duration,
     /// Whether database servers are measured, too.
     pub databases: bool,
 }
@@ -56,6 +60,7 @@ impl Scale {
         turn: Duration::from_millis(250),
         messages: [10_000, 1_000_000],
         room: 1_000,
+        soak: Duration::from_secs(30 * 60),
         databases: true,
     };
     /// For correctness in a few seconds.
@@ -70,6 +75,7 @@ impl Scale {
         turn: Duration::from_millis(20),
         messages: [1_000, 2_000],
         room: 20,
+        soak: Duration::from_secs(2),
         databases: false,
     };
 }
@@ -89,20 +95,38 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
+    /// Whether it takes so long that it runs only when it is named.
+    pub is_long: bool,
     /// Does it.
     pub run: fn(&Bench, &Scale) -> Result<Findings>,
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: [Scenario; 10] = [
-    Scenario { name: "chat", about: "pairs chat in a closed loop, 1 and 8 messages in flight per sender", run: load::closed },
-    Scenario { name: "open", about: "pairs chat at a constant rate", run: load::open },
-    Scenario { name: "single", about: "one message on an idle server, beside one fsync", run: single::run },
-    Scenario { name: "idle", about: "memory of connections that do nothing, and how fast they connect", run: crowd::idle },
-    Scenario { name: "presence", about: "what users hear of each other while all of them connect", run: crowd::presence },
-    Scenario { name: "storm", about: "all clients are cut off and come back at once", run: crowd::storm },
-    Scenario { name: "slow-reader", about: "one follower of a large room stops reading", run: slow_reader::run },
-    Scenario { name: "lists", about: "inbox, unread count and history over REST, SQLite, small and large database", run: lists::sqlite },
-    Scenario { name: "databases-chat", about: "the closed loop on MariaDB and PostgreSQL", run: load::databases },
-    Scenario { name: "databases-lists", about: "the lists on MariaDB and PostgreSQL", run: lists::databases },
+pub const ALL: [Scenario; 11] = [
+    Scenario {
+        name: "chat",
+        about: "pairs chat in a closed loop, 1 and 8 messages in flight per sender",
+        is_long: false,
+        run: load::closed,
+    },
+    Scenario { name: "open", about: "pairs chat at a constant rate", is_long: false, run: load::open },
+    Scenario { name: "single", about: "one message on an idle server, beside one fsync", is_long: false, run: single::run },
+    Scenario { name: "idle", about: "memory of connections that do nothing, and how fast they connect", is_long: false, run: crowd::idle },
+    Scenario { name: "presence", about: "what users hear of each other while all of them connect", is_long: false, run: crowd::presence },
+    Scenario { name: "storm", about: "all clients are cut off and come back at once", is_long: false, run: crowd::storm },
+    Scenario { name: "slow-reader", about: "one follower of a large room stops reading", is_long: false, run: slow_reader::run },
+    Scenario {
+        name: "lists",
+        about: "inbox, unread count and history over REST, SQLite, small and large database",
+        is_long: false,
+        run: lists::sqlite,
+    },
+    Scenario { name: "databases-chat", about: "the closed loop on MariaDB and PostgreSQL", is_long: false, run: load::databases },
+    Scenario { name: "databases-lists", about: "the lists on MariaDB and PostgreSQL", is_long: false, run: lists::databases },
+    Scenario {
+        name: "soak",
+        about: "half an hour of chat, cuts and visitors: nothing is lost, nothing grows",
+        is_long: true,
+        run: soak::run,
+    },
 ];
