@@ -8,10 +8,12 @@ pub mod event_document;
 mod http;
 pub mod legacy;
 mod process;
+mod redis;
 pub mod rest_document;
 mod schema;
 mod server;
 mod socket;
+mod wire;
 
 use std::time::Duration;
 
@@ -21,8 +23,10 @@ pub use dice::Dice;
 pub use disk::Disk;
 pub use http::Answer;
 pub use process::{Process, program, refusal};
-pub use server::{Break, DatabaseServer, RedisServer, Wire};
+pub use redis::RedisServer;
+pub use server::DatabaseServer;
 pub use socket::{CUT_OFF, Heard, Socket};
+pub use wire::{Break, Wire};
 
 /// How long anything may take. Nothing waits this long unless a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);

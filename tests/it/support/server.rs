@@ -1,23 +1,15 @@
-//! A MariaDB or PostgreSQL server of one test alone, to be killed, frozen and started again; and a wire to it that breaks at a COMMIT.
+//! A MariaDB or PostgreSQL server of one test alone, to be killed, frozen and started again.
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
 };
 
 use sea_orm::DbBackend;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::database::{backend, is_ci};
 use super::{DEADLINE, say};
@@ -26,8 +18,10 @@ use super::{DEADLINE, say};
 pub struct DatabaseServer {
     child: Option<Child>,
     command: Command,
-    port: u16,
-    backend: DbBackend,
+    /// Where it is.
+    pub port: u16,
+    /// What kind it is.
+    pub backend: DbBackend,
     _folder: TempDir,
 }
 
@@ -59,7 +53,8 @@ impl DatabaseServer {
         Self::url_at(self.backend, self.port)
     }
 
-    fn url_at(backend: DbBackend, port: u16) -> String {
+    /// The same at another port.
+    pub fn url_at(backend: DbBackend, port: u16) -> String {
         if backend == DbBackend::MySql { format!("mysql://root@127.0.0.1:{port}") } else { format!("postgres://postgres@127.0.0.1:{port}") }
     }
 
@@ -106,7 +101,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
-fn quiet(mut command: Command) -> Command {
+/// A command that is neither told nor heard.
+pub fn quiet(mut command: Command) -> Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -161,142 +157,4 @@ fn postgres(folder: &Path, port: u16) -> Option<Command> {
     let mut server = as_postgres("postgres");
     server.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(folder);
     Some(server)
-}
-
-/// A Redis server of one test alone.
-pub struct RedisServer {
-    child: Option<Child>,
-    port: u16,
-    folder: TempDir,
-}
-
-impl RedisServer {
-    /// A fresh server. Nothing, with a word, where there is no `redis-server`, and for SQLite, which is not shared by nodes.
-    pub async fn start() -> Option<Self> {
-        if backend() == DbBackend::Sqlite {
-            say("skipped: several nodes do not share an SQLite file");
-            return None;
-        }
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            assert!(!is_ci(), "there is no redis-server");
-            say("skipped: there is no redis-server (Debian: apt-get install redis-server)");
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("there is a free port").port();
-        let mut server = Self { child: None, port, folder: tempfile::tempdir().expect("a temporary folder") };
-        server.run().await;
-        Some(server)
-    }
-
-    /// Where it is.
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Starts it, again after [`kill`](Self::kill), and waits until it answers.
-    pub async fn run(&mut self) {
-        let mut command = quiet(Command::new("redis-server"));
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(self.folder.path());
-        self.child = Some(command.spawn().expect("redis-server starts"));
-        let answers = async { while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {} };
-        timeout(DEADLINE, answers).await.expect("redis-server answers");
-    }
-
-    /// Ends it as a crash does.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("redis-server can be killed");
-            child.wait().expect("redis-server ends");
-        }
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A wire to a database server that breaks, once, at the next COMMIT.
-pub struct Wire {
-    address: SocketAddr,
-    backend: DbBackend,
-    breaks: Arc<AtomicU8>,
-}
-
-/// When a [`Wire`] breaks.
-#[derive(Clone, Copy, Debug)]
-pub enum Break {
-    /// The server never hears of the COMMIT.
-    Before = 1,
-    /// The server does it, and its answer is lost.
-    After = 2,
-}
-
-impl Wire {
-    /// A wire to a server.
-    pub async fn to(server: &DatabaseServer) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it has an address");
-        let (breaks, port) = (Arc::new(AtomicU8::new(0)), server.port);
-        let when = breaks.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, port, when.clone()));
-            }
-        });
-        Self { address, backend: server.backend, breaks }
-    }
-
-    /// The server's URL by way of this wire.
-    pub fn url(&self) -> String {
-        DatabaseServer::url_at(self.backend, self.address.port())
-    }
-
-    /// The next COMMIT breaks it.
-    pub fn break_at_commit(&self, when: Break) {
-        self.breaks.store(when as u8, Ordering::SeqCst);
-    }
-
-    /// Waits until a COMMIT has broken it.
-    pub async fn broken(&self) {
-        let commit = async {
-            while self.breaks.load(Ordering::SeqCst) != 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(DEADLINE, commit).await.expect("something is committed");
-    }
-}
-
-async fn carry(mut client: TcpStream, port: u16, breaks: Arc<AtomicU8>) {
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
-    loop {
-        tokio::select! {
-            read = client.read(&mut asked) => {
-                let Ok(n @ 1..) = read else { return };
-                // Not the words "READ COMMITTED" of a new connection.
-                let is_commit = asked[..n].strip_suffix(b"\0").unwrap_or(&asked[..n]).ends_with(b"COMMIT");
-                let breaks = if is_commit { breaks.swap(0, Ordering::SeqCst) } else { 0 };
-                if breaks == Break::Before as u8 {
-                    return;
-                }
-                if server.write_all(&asked[..n]).await.is_err() {
-                    return;
-                }
-                if breaks == Break::After as u8 {
-                    // The answer says that it is done; nobody is told.
-                    timeout(DEADLINE, server.read(&mut answered)).await.expect("the server answers").ok();
-                    return;
-                }
-            }
-            read = server.read(&mut answered) => {
-                let Ok(n @ 1..) = read else { return };
-                if client.write_all(&answered[..n]).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
 }
