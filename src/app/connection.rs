@@ -6,7 +6,10 @@ use std::{
     io,
     net::{Shutdown, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -34,19 +37,27 @@ pub struct Peer {
 
 /// A handle to a TCP connection, which does not keep it open.
 #[derive(Clone)]
-pub struct Link(Weak<TcpStream>);
+pub struct Link {
+    stream: Weak<TcpStream>,
+    written: Arc<AtomicU64>,
+}
 
 impl Link {
     /// Shuts the connection in both directions: whoever reads or writes on it notices at once.
     pub fn cut(&self) {
-        if let Some(stream) = self.0.upgrade() {
+        if let Some(stream) = self.stream.upgrade() {
             socket2::SockRef::from(&*stream).shutdown(Shutdown::Both).ok();
         }
     }
 
     /// Whether the connection is still there.
     pub fn is_open(&self) -> bool {
-        self.0.strong_count() > 0
+        self.stream.strong_count() > 0
+    }
+
+    /// How many bytes the system has taken of what was to be sent.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 }
 
@@ -101,10 +112,10 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
                 stream.set_nodelay(true).ok();
                 #[cfg(target_os = "linux")]
                 socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)).ok();
-                let stream = Arc::new(stream);
-                let peer = Peer { address, link: Link(Arc::downgrade(&stream)) };
+                let (stream, written) = (Arc::new(stream), Arc::default());
+                let peer = Peer { address, link: Link { stream: Arc::downgrade(&stream), written: Arc::clone(&written) } };
                 open.change(|links| links.insert(number, (peer.link.clone(), false)));
-                let stream = Stream { stream, number, open: open.clone() };
+                let stream = Stream { stream, written, number, open: open.clone() };
                 requests.spawn(serve_one(stream, peer, app.clone(), stop.clone()));
             }
             Err(error) => {
@@ -149,6 +160,7 @@ async fn serve_one(stream: Stream, peer: Peer, app: Router, mut stop: watch::Rec
 /// A TCP stream that a [`Link`] may point to.
 struct Stream {
     stream: Arc<TcpStream>,
+    written: Arc<AtomicU64>,
     number: u64,
     open: Open,
 }
@@ -203,7 +215,11 @@ impl Stream {
             ready!(self.stream.poll_write_ready(cx))?;
             match write(&self.stream) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                done => {
+                    let bytes = done.as_ref().map_or(0, |n| *n as u64);
+                    self.written.fetch_add(bytes, Ordering::Relaxed);
+                    return Poll::Ready(done);
+                }
             }
         }
     }

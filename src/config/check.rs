@@ -53,6 +53,7 @@ impl Settings {
         let sizes = [
             ("limits.inbound_queue", self.limits.inbound_queue),
             ("limits.outbound_queue", self.limits.outbound_queue),
+            ("limits.outbound_bytes", self.limits.outbound_bytes),
             ("limits.writer_queue", self.limits.writer_queue),
             ("limits.writer_batch", self.limits.writer_batch),
             ("limits.event_bytes", self.limits.event_bytes),

@@ -155,6 +155,7 @@ pub struct Limits {
     pub inbound_queue: usize,
     pub inbound_bytes: usize,
     pub outbound_queue: usize,
+    pub outbound_bytes: usize,
     pub writer_queue: usize,
     pub writer_batch: usize,
 }

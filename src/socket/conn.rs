@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use socketioxide_core::{Sid, Str};
 
 use super::adapter::{Line, QueueFull};
+use super::backlog::Backlog;
 use super::nudges::Nudges;
 use super::recovery::{self, Following, message_of};
 use super::tally::Tally;
@@ -23,6 +24,16 @@ use crate::app::Link;
 use crate::auth::Actor;
 use crate::chat::{Event, Room, SocketId, Visitor};
 use crate::wire::outbound::Frame;
+
+/// The transport's side of a socket.
+pub struct Handshaken {
+    /// Its number in the library.
+    pub sid: Sid,
+    /// The TCP connection of its handshake.
+    pub link: Option<Link>,
+    /// How far it is behind.
+    pub backlog: Backlog,
+}
 
 /// A socket and all that is known of it.
 pub struct Conn {
@@ -40,6 +51,8 @@ pub struct Conn {
     pub link: Option<Link>,
     /// What is counted of it.
     pub tally: Tally,
+    /// How far it is behind.
+    pub backlog: Backlog,
     line: Line,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
@@ -61,6 +74,8 @@ pub struct State {
     pub is_unsaved: bool,
     /// Until it has its private id and was told what it missed: the messages that came meanwhile.
     pub held: Option<Vec<Event>>,
+    /// How many bytes those will be.
+    pub held_bytes: usize,
     /// Held back and coalesced nudges.
     pub nudges: Nudges,
 }
@@ -90,9 +105,10 @@ struct Inbox {
 
 impl Conn {
     /// A socket whose events wait until it is [opened](Self::open).
-    pub fn new(id: SocketId, sid: Sid, actor: Option<Actor>, visitor: Visitor, recovers: bool, link: Option<Link>, line: Line) -> Self {
+    pub fn new(id: SocketId, socket: Handshaken, actor: Option<Actor>, visitor: Visitor, recovers: bool, line: Line) -> Self {
         let (tally, inbox, state) = Default::default();
-        Self { id, sid, actor, visitor, recovers, link, tally, line, inbox, state, gone: AtomicBool::new(false) }
+        let Handshaken { sid, link, backlog } = socket;
+        Self { id, sid, actor, visitor, recovers, link, tally, backlog, line, inbox, state, gone: AtomicBool::new(false) }
     }
 
     /// As whom the socket counts: its user, or the one a guest was corroborated to be.
@@ -122,8 +138,7 @@ impl Conn {
 
     /// Sends frames in their order.
     pub fn send(&self, frames: &[Frame]) -> Result<(), QueueFull> {
-        self.tally.tell(frames.len());
-        frames.iter().try_for_each(|frame| self.line.event(self.sid, frame.packet(None)))
+        frames.iter().try_for_each(|frame| self.event(frame.packet(None)))
     }
 
     /// Sends a message event, with its offset to those who recover.
@@ -133,15 +148,24 @@ impl Conn {
         {
             following.heard = following.heard.max(id);
         }
-        self.tally.tell(1);
         let offset = self.recovers.then(|| recovery::offset(&state.following));
-        self.line.event(self.sid, frame.packet(offset.as_deref()))
+        self.event(frame.packet(offset.as_deref()))
     }
 
     /// Answers an ack.
     pub fn ack(&self, array: String, ack: i64) -> Result<(), QueueFull> {
+        self.give(array, |array| self.line.ack(self.sid, array, ack))
+    }
+
+    fn event(&self, array: String) -> Result<(), QueueFull> {
+        self.give(array, |array| self.line.event(self.sid, array))
+    }
+
+    fn give(&self, array: String, send: impl FnOnce(String) -> Result<(), QueueFull>) -> Result<(), QueueFull> {
         self.tally.tell(1);
-        self.line.ack(self.sid, array, ack)
+        let bytes = array.len();
+        self.backlog.give(bytes)?;
+        send(array).inspect_err(|_| self.backlog.take_back(bytes))
     }
 
     /// Tells the client its private id, once.

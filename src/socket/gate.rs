@@ -9,8 +9,9 @@ use std::{
 
 use axum::{
     Json,
+    body::HttpBody,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,7 +20,7 @@ use serde_json::json;
 use socketioxide_core::Sid;
 use tokio::time::Instant;
 
-use super::Context;
+use super::{Conn, Context};
 use crate::app::{Link, Peer};
 use crate::clock;
 use crate::origin::Origins;
@@ -67,6 +68,14 @@ impl Gate {
         }
     }
 
+    /// The websocket that a session of polls has become.
+    pub fn upgraded(&self, sid: Sid) -> Option<Link> {
+        match self.sessions().get(&sid.to_string()) {
+            Some(Session::Upgraded(link)) => Some(link.clone()),
+            _ => None,
+        }
+    }
+
     /// Forgets a session that ended by itself.
     pub fn forget(&self, sid: Sid) {
         let mut sessions = self.sessions();
@@ -109,9 +118,16 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
         return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
     }
     let link = request.extensions().get::<Peer>().filter(|_| is_upgrade).map(|peer| peer.link.clone());
+    let is_poll = request.method() == Method::GET && !is_upgrade;
     let response = next.run(request).await;
+    let conn = || context.hub.io.get()?.get_socket(sid.parse().ok()?)?.extensions.get::<Arc<Conn>>();
     if let Some(link) = link.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        if let Some(conn) = conn() {
+            conn.backlog.upgrade(link.clone());
+        }
         gate.sessions().entry(sid).or_insert(Session::Upgraded(link));
+    } else if is_poll && let (Some(conn), Some(bytes)) = (conn(), response.body().size_hint().exact()) {
+        conn.backlog.answer(bytes);
     }
     response
 }

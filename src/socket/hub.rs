@@ -345,9 +345,12 @@ impl Hub {
         if !matches!(audience, Audience::Socket(_)) && state.has_heard(event) {
             return;
         }
-        let sent = match &mut state.held {
-            Some(held) if is_message && held.len() < self.settings.limits.outbound_queue => {
+        let (limits, bytes) = (&self.settings.limits, frames.iter().map(Frame::bytes).sum::<usize>());
+        let State { held, held_bytes, .. } = &mut *state;
+        let sent = match held {
+            Some(held) if is_message && held.len() < limits.outbound_queue && *held_bytes + bytes <= limits.outbound_bytes => {
                 held.push(event.clone());
+                *held_bytes += bytes;
                 Ok(())
             }
             Some(_) if is_message => Err(QueueFull),
@@ -363,6 +366,7 @@ impl Hub {
     /// Lets go what was held, without what the socket was told as missed.
     pub(super) fn release(&self, conn: &Arc<Conn>) {
         let mut state = conn.state();
+        state.held_bytes = 0;
         for event in state.held.take().unwrap_or_default() {
             if state.has_heard(&event) {
                 continue;

@@ -1,6 +1,7 @@
 //! The Socket.IO transport: who is admitted, what is registered for a socket, what happens when it goes. Events are in `events`.
 
 mod adapter;
+mod backlog;
 mod conn;
 mod events;
 mod gate;
@@ -34,8 +35,9 @@ use crate::vital::Vital;
 use crate::wire::{handshake::Handshake, outbound};
 
 use adapter::LineAdapter;
+use backlog::Backlog;
 pub use conn::Conn;
-use conn::Incoming;
+use conn::{Handshaken, Incoming};
 pub use gate::Gate;
 pub use hub::{Chores, Hub};
 use recovery::Restored;
@@ -131,7 +133,12 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake
         Refused(error.to_string())
     })?;
     let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
-    let conn = Arc::new(Conn::new(id, socket.id, actor, from, recovers, link, context.hub.line.clone()));
+    // A session that begins with polls may have become a websocket already.
+    let is_websocket = parts.headers.contains_key(header::UPGRADE);
+    let websocket = context.hub.gate.upgraded(socket.id).or_else(|| link.clone().filter(|_| is_websocket));
+    let backlog = Backlog::new(context.settings.limits.outbound_bytes, websocket);
+    let handshaken = Handshaken { sid: socket.id, link, backlog };
+    let conn = Arc::new(Conn::new(id, handshaken, actor, from, recovers, context.hub.line.clone()));
     // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
     let (events, handling) = (conn.clone(), context.clone());
     socket.on_fallback(move |RawEvent(incoming): RawEvent| {
@@ -162,6 +169,7 @@ async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake
         },
         None => None,
     };
+    socket.extensions.insert(conn.clone());
     socket.extensions.insert(Admitted { conn, restored });
     Ok(())
 }

@@ -22,6 +22,11 @@ impl Frame {
         Self { name, payload: to_json(payload) }
     }
 
+    /// About how long a packet of it is.
+    pub fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+
     /// The array that an event packet carries; `offset` is a last, extra argument for clients that recover.
     pub fn packet(&self, offset: Option<&str>) -> String {
         match offset {

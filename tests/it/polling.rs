@@ -137,3 +137,54 @@ async fn a_token_that_proves_nothing_is_refused_on_polling_too() {
     poller.say("40{\"token\":\"nonsense\"}".to_owned()).await;
     assert_eq!(poller.next().await, "44{\"message\":\"Token is not valid\"}");
 }
+
+/// A server on which a socket may be 100 kB behind, and a text of which eleven are more than that.
+async fn narrow() -> (TestApp, String) {
+    let app = TestApp::with(&ROOMY.replace("outbound_bytes = 1000000000", "outbound_bytes = 100000")).await;
+    (app, "x".repeat(9_900))
+}
+
+#[tokio::test]
+async fn a_poller_that_stays_away_is_cut_off_when_too_many_bytes_wait_and_one_that_polls_is_not() {
+    let (app, long) = narrow().await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (mut polls, away, b) = (Poller::connect(&app, &ann).await, Poller::connect(&app, &ann).await, app.socket(&bob).await);
+    let join = format!("421[\"join-conversation\",{conversation}]");
+    polls.say(join.clone()).await;
+    away.say(join).await;
+    for n in 0..40 {
+        b.send(conversation, &format!("{n} {long}")).await;
+        let heard = polls.heard("message-received").await;
+        assert_eq!(heard["message_text"].as_str().and_then(|text| text.split(' ').next()), Some(n.to_string().as_str()));
+    }
+    assert_eq!(app.answer(away.request("GET")).await.status, 400, "its session is over");
+    b.send(conversation, "not concerned").await;
+}
+
+#[tokio::test]
+async fn a_poller_that_moves_to_a_websocket_is_as_far_behind_as_that_one_is() {
+    let (app, long) = narrow().await;
+    let (ann, bob, conversation) = app.pair().await;
+    let mut poller = Poller::connect(&app, &ann).await;
+    poller.say(format!("421[\"join-conversation\",{conversation}]")).await;
+    assert_eq!(poller.heard("431").await["ok"], true);
+    let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket{}", app.address, poller.session);
+    let (mut websocket, _) = connect_async(address).await.expect("upgrades");
+    websocket.send(Message::text("2probe")).await.expect("sends");
+    assert_eq!(websocket.next().await.expect("a frame").expect("a frame"), Message::text("3probe"));
+    while poller.next().await != "6" {}
+    websocket.send(Message::text("5")).await.expect("sends");
+    let b = app.socket(&bob).await;
+    for n in 0..40 {
+        b.send(conversation, &format!("{n} {long}")).await;
+        let heard = async {
+            while let Some(Ok(frame)) = websocket.next().await {
+                if frame.to_text().unwrap_or_default().contains(&format!("\"message_text\":\"{n} x")) {
+                    return;
+                }
+            }
+            panic!("it ends before message {n}");
+        };
+        tokio::time::timeout(crate::support::DEADLINE, heard).await.expect("each comes");
+    }
+}

@@ -75,7 +75,16 @@ async fn an_event_just_below_the_limit_of_bytes_is_answered_like_any_other() {
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut_off_by_its_transport_holds_up_nobody_and_recovers() {
-    let app = TestApp::with(&ROOMY.replace("outbound_queue = 100000", "outbound_queue = 32")).await;
+    stops_reading(&ROOMY.replace("outbound_queue = 100000", "outbound_queue = 32")).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_many_bytes_behind_is_cut_off_in_the_same_way() {
+    stops_reading(&ROOMY.replace("outbound_bytes = 1000000000", "outbound_bytes = 500000")).await;
+}
+
+async fn stops_reading(settings: &str) {
+    let app = TestApp::with(settings).await;
     let (ann, bob, conversation) = app.pair().await;
     let b = app.socket(&bob).await;
     let a = app.recovering_socket(&ann).await;

@@ -43,6 +43,7 @@ handshakes = { per_second = 1000000, burst = 1000000 }
 inbound_bytes = 1000000000
 inbound_queue = 100000
 outbound_queue = 100000
+outbound_bytes = 1000000000
 ";
 
 /// Tells the one who runs the tests that something is done in another way, or not at all. It is shown for tests that pass, too.

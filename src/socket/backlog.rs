@@ -1,0 +1,73 @@
+//! How many bytes a socket is behind: given to it and not yet taken by its transport. The library bounds the packets that wait, not their bytes,
+//! and does not tell of either; but the bytes pass through TCP connections and answers to polls, which are ours.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::adapter::QueueFull;
+use crate::app::Link;
+
+/// What was given to a socket, and what its transport has taken.
+pub struct Backlog {
+    most: u64,
+    given: AtomicU64,
+    polled: AtomicU64,
+    websocket: OnceLock<Link>,
+}
+
+impl Backlog {
+    /// Nothing was given yet. The socket may be `most` bytes behind.
+    pub fn new(most: usize, websocket: Option<Link>) -> Self {
+        let websocket = websocket.map_or_else(OnceLock::new, OnceLock::from);
+        Self { most: most as u64, given: AtomicU64::new(0), polled: AtomicU64::new(0), websocket }
+    }
+
+    /// Notes that a poll was answered with so many bytes.
+    pub fn answer(&self, bytes: u64) {
+        self.polled.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that the session goes on by a websocket.
+    pub fn upgrade(&self, websocket: Link) {
+        self.websocket.set(websocket).ok();
+    }
+
+    /// Notes that so many bytes are to be given, unless the socket is too far behind; whoever is not behind is given anything.
+    pub fn give(&self, bytes: usize) -> Result<(), QueueFull> {
+        let taken = self.polled.load(Ordering::Relaxed) + self.websocket.get().map_or(0, Link::written);
+        // More is taken than was given: frames, pings and heads of answers go by the same way. So this catches up whenever nothing waits.
+        let given = self.given.fetch_max(taken, Ordering::Relaxed).max(taken);
+        let (behind, bytes) = (given - taken, bytes as u64);
+        if behind > 0 && behind + bytes > self.most {
+            return Err(QueueFull);
+        }
+        self.given.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Notes that what was to be given was not.
+    pub fn take_back(&self, bytes: usize) {
+        self.given.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_behind_gets_so_many_bytes_and_no_more_until_some_are_taken() {
+        let backlog = Backlog::new(100, None);
+        assert!(backlog.give(1000).is_ok(), "one that waits for nothing is given anything");
+        assert!(backlog.give(1).is_err());
+        backlog.answer(950);
+        assert!(backlog.give(50).is_ok() && backlog.give(1).is_err());
+        backlog.take_back(50);
+        assert!(backlog.give(50).is_ok() && backlog.give(1).is_err());
+        // What is taken beyond what was given counts for nothing later.
+        backlog.answer(5000);
+        assert!(backlog.give(60).is_ok() && backlog.give(40).is_ok() && backlog.give(1).is_err());
+    }
+}
