@@ -10,6 +10,10 @@ use tidings::{logging, panics};
 
 mod commands;
 
+/// What a siege or a crowd has used comes back: the system's allocator keeps most of what many threads have freed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A Socket.IO-compatible messaging server: private chats, support tickets, REST.
 ///
 /// Without a command it serves on port 5000 with an SQLite file that it creates. Settings come from config.toml and the environment:
