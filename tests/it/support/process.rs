@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// The program, started by `before` if that is not empty, over a database. One that serves when it should refuse is ended in time.
@@ -79,6 +80,25 @@ impl Process {
         assert!(self.is_running(), "it has ended: {log}");
         let wrong = |line: &&str| line.contains("panicked") || line.contains("ERROR");
         assert_eq!(log.lines().find(wrong), None, "{log}");
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "it can be sent SIG{name}");
+    }
+
+    /// Waits until it has ended, and returns its exit code; nothing when a signal ended it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let end = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                    break status.code();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(super::DEADLINE, end).await.expect("it ends")
     }
 
     /// Whether it runs.
