@@ -2,14 +2,33 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tidings::clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+use tokio_tungstenite::connect_async;
 
-use crate::support::{DEADLINE, ROOMY, TestApp};
+use crate::support::{Answer, DEADLINE, ROOMY, TestApp};
+
+/// What must happen after ten seconds happens within this time.
+const SLOW: Duration = Duration::from_secs(20);
+
+/// A poll by a connection of its own: one that is kept would be closed while nothing is asked.
+async fn poll(app: &TestApp, path: &str) -> Answer {
+    app.answer(app.request("GET", path).header("connection", "close")).await
+}
+
+/// A polling session, as a path.
+async fn open_session(app: &TestApp) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let Value::String(open) = poll(app, path).await.body else { panic!("it opens") };
+    let open: Value = open.strip_prefix('0').and_then(|text| serde_json::from_str(text).ok()).expect("an open packet");
+    format!("{path}&sid={}", open["sid"].as_str().expect("a session"))
+}
 
 #[tokio::test]
 async fn a_guest_that_says_too_much_is_told_to_wait_and_harms_nobody() {
@@ -89,10 +108,95 @@ async fn a_request_whose_head_or_body_does_not_come_is_ended() {
             let mut connection = TcpStream::connect(address).await.expect("connects");
             connection.write_all(start.as_bytes()).await.expect("is sent");
             let mut answer = Vec::new();
-            timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await.map(drop)
+            timeout(SLOW, connection.read_to_end(&mut answer)).await.map(drop)
         })
     });
     for connection in ended {
         connection.await.expect("no panic").expect("the connection is closed");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_say_connect_in_time_is_closed_on_both_transports() {
+    let app = TestApp::start().await;
+    let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket", app.address);
+    let (mut wire, _) = connect_async(address).await.expect("connects");
+    let (session, start) = (open_session(&app).await, clock::instant());
+    timeout(SLOW, async { while let Some(Ok(_)) = wire.next().await {} }).await.expect("the websocket is closed");
+    assert!(start.elapsed() > Duration::from_secs(9), "not before its time: {:?}", start.elapsed());
+    // The first poll brings a ping.
+    let over = async { while poll(&app, &session).await.status != 400 {} };
+    timeout(SLOW, over).await.expect("the session is over");
+}
+
+#[tokio::test]
+async fn an_event_may_be_so_long_and_have_no_attachments_on_both_transports() {
+    let app = TestApp::with("[limits]\nevent_bytes = 2000").await;
+    let (ann, _, conversation) = app.pair().await;
+    let event = |length: usize| format!("421{}", json!(["send-message", {"conversationId": conversation, "message": "x".repeat(length)}]));
+    let attached = "451-[\"send-message\",{\"message\":{\"_placeholder\":true,\"num\":0}}]".to_owned();
+    let a = app.socket(&ann).await;
+    a.frame(&event(1_800));
+    assert_eq!(a.acked(1).await["ok"], true);
+    for wrong in [event(2_100), attached] {
+        let socket = app.socket(&ann).await;
+        socket.frame(&wrong);
+        socket.closed().await;
+        let session = open_session(&app).await;
+        let say = async |packet: &str| app.answer(app.request("POST", &session).body(packet.to_owned())).await.status;
+        assert_eq!(say(&format!("40{}", json!({"token": ann.token}))).await, 200);
+        assert_eq!(say(&event(1_700)).await, 200);
+        let acked =
+            async { while !poll(&app, &session).await.body.as_str().is_some_and(|packets| packets.contains("431[{\"ok\":true")) {} };
+        timeout(DEADLINE, acked).await.expect("it is answered");
+        let refused = say(&wrong).await;
+        // A body that is too long is refused; one that makes no sense ends the session.
+        let over = async { while poll(&app, &session).await.status != 400 {} };
+        assert!(refused >= 400 || timeout(DEADLINE, over).await.is_ok(), "{refused} for {wrong:.80}");
+    }
+    a.fence().await;
+}
+
+#[tokio::test]
+async fn a_body_may_be_so_long() {
+    let app = TestApp::with("[limits]\nbody_bytes = 300").await;
+    let ann = app.user("ann").await;
+    let ticket = |length: usize| json!({"subject": "Help", "description": "x".repeat(length)});
+    app.post("/api/messaging/support/tickets", &ann, ticket(300)).await.refused(413, "too_large");
+    assert_eq!(app.post("/api/messaging/support/tickets", &ann, ticket(200)).await.status, 201);
+}
+
+#[tokio::test]
+async fn one_join_may_name_so_many_rooms() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, _, conversation) = app.pair().await;
+    let a = app.socket(&ann).await;
+    a.refused("join-conversation", json!(vec![conversation; 101]), "invalid_payload").await;
+    a.done("join-conversation", json!(vec![conversation; 100])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_no_bytes_is_closed_within_thirty_seconds_and_is_offline_then() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (a, deaf, other) = (app.socket(&ann).await, app.socket(&bob).await, app.socket(&ann).await);
+    deaf.done("join-conversation", conversation).await;
+    other.done("join-conversation", conversation).await;
+    deaf.read(false);
+    // More than the system buffers, and less than the queue holds here.
+    let long = "😀".repeat(9_000);
+    for n in 0..250 {
+        // It would come late if the room were held up.
+        a.send(conversation, &format!("{n} {long}")).await;
+        assert_eq!(other.heard("message-received").await["message_text"].as_str().and_then(|t| t.split(' ').next()), Some(&*n.to_string()));
+    }
+    let sent = clock::instant();
+    while other.heard_within(Duration::from_secs(32), "user-status-changed").await.arguments[0]
+        != json!({"userId": bob.id, "status": "offline"})
+    {}
+    // With the two seconds for which a page may reload.
+    assert!(sent.elapsed() < Duration::from_secs(32), "it took {:?}", sent.elapsed());
+    deaf.read(true);
+    deaf.closed().await;
+    assert!(!deaf.is_disconnected(), "a client does not come back after a namespace disconnect");
 }
