@@ -105,10 +105,12 @@ fn every_crate_comes_from_the_registry_or_from_here_and_none_is_banned() {
 }
 
 #[test]
-fn no_part_of_the_workspace_may_be_unsafe() {
+fn no_part_of_it_may_be_unsafe() {
     let manifest = |path: &str| Config::builder().add_source(File::from(root().join(path))).build().expect("a manifest is TOML");
-    assert_eq!(manifest("Cargo.toml").get_string("workspace.lints.rust.unsafe_code").expect("a level"), "forbid");
-    for path in ["Cargo.toml", "entity/Cargo.toml", "migration/Cargo.toml"] {
+    for workspace in ["Cargo.toml", "bench/Cargo.toml"] {
+        assert_eq!(manifest(workspace).get_string("workspace.lints.rust.unsafe_code").expect("a level"), "forbid", "{workspace}");
+    }
+    for path in ["Cargo.toml", "entity/Cargo.toml", "migration/Cargo.toml", "bench/Cargo.toml", "bench/micro/Cargo.toml"] {
         assert!(manifest(path).get_bool("lints.workspace").expect("a flag"), "{path} has lints of its own");
     }
 }

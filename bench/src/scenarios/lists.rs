@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{Findings, Scale};
+use super::{Findings, Scale, databases_of};
 use crate::{
     database::Database,
     progress,
@@ -134,11 +134,8 @@ pub fn sqlite(bench: &Bench, scale: &Scale) -> Result<Findings> {
 
 /// On database servers.
 pub fn databases(bench: &Bench, scale: &Scale) -> Result<Findings> {
+    let Some(databases) = databases_of(bench, scale)? else { return Ok(Findings::default()) };
     let mut findings = Findings::default();
-    if !scale.databases {
-        return Ok(findings);
-    }
-    let databases = Databases::start(bench)?;
     let mut table = table(scale, "database servers");
     for (kind, _) in &databases.urls {
         let small = databases.create(bench, kind, "small", fill(scale.messages[0]))?;

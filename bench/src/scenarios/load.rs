@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Findings, Scale, chat};
+use super::{Findings, Scale, chat, databases_of};
 use crate::{
     database::Database,
     progress,
@@ -12,7 +12,6 @@ use crate::{
     samples::Samples,
     scenarios::chat::{Load, Outcome, Pace},
     server::{Bench, Kind},
-    services::Databases,
 };
 
 const WARM_UP: Duration = Duration::from_millis(700);
@@ -124,11 +123,8 @@ pub fn open(bench: &Bench, scale: &Scale) -> Result<Findings> {
 
 /// The closed loop on database servers. The peer has no such mode.
 pub fn databases(bench: &Bench, scale: &Scale) -> Result<Findings> {
+    let Some(databases) = databases_of(bench, scale)? else { return Ok(Findings::default()) };
     let mut findings = Findings::default();
-    if !scale.databases {
-        return Ok(findings);
-    }
-    let databases = Databases::start(bench)?;
     for window in [8, 1] {
         let mut table = Table::new(
             &format!("Chat on a database server, closed loop, {} senders, {window} in flight each", scale.pairs),

@@ -16,6 +16,7 @@ use anyhow::Result;
 use crate::{
     report::{Goal, Table},
     server::Bench,
+    services::Databases,
 };
 
 /// How much is done.
@@ -130,3 +131,8 @@ pub const ALL: [Scenario; 11] = [
         run: soak::run,
     },
 ];
+
+/// The database servers, when they are to be measured, too.
+fn databases_of(bench: &Bench, scale: &Scale) -> Result<Option<Databases>> {
+    scale.databases.then(|| Databases::start(bench)).transpose()
+}
