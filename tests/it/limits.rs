@@ -144,11 +144,14 @@ async fn an_event_may_be_so_long_and_have_no_attachments_on_both_transports() {
         socket.closed().await;
         let session = open_session(&app).await;
         let say = async |packet: &str| app.answer(app.request("POST", &session).body(packet.to_owned())).await.status;
+        let heard = async |start: &str| {
+            let come = async { while !poll(&app, &session).await.body.as_str().is_some_and(|packets| packets.contains(start)) {} };
+            timeout(DEADLINE, come).await.expect("it is answered");
+        };
         assert_eq!(say(&format!("40{}", json!({"token": ann.token}))).await, 200);
+        heard("40{").await;
         assert_eq!(say(&event(1_700)).await, 200);
-        let acked =
-            async { while !poll(&app, &session).await.body.as_str().is_some_and(|packets| packets.contains("431[{\"ok\":true")) {} };
-        timeout(DEADLINE, acked).await.expect("it is answered");
+        heard("431[{\"ok\":true").await;
         let refused = say(&wrong).await;
         // A body that is too long is refused; one that makes no sense ends the session.
         let over = async { while poll(&app, &session).await.status != 400 {} };
