@@ -33,7 +33,7 @@ use crate::rest;
 use crate::socket::{self, Chores, Context, Gate, Hub};
 use crate::store::{Store, secret_file};
 use crate::vital::Vital;
-use crate::wire::inbound::NAMES;
+use crate::wire::names::NAMES;
 
 /// A running server.
 pub struct Server {

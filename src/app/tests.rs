@@ -11,8 +11,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 use super::Server;
 use crate::chat::NewAccount;
 use crate::config::{DEFAULTS, Settings};
-use crate::store::writer::{Done, Job};
-use crate::wire::inbound::NAMES;
+use crate::store::jobs::{Done, Job};
+use crate::wire::names::NAMES;
 use crate::{faults, logging, panics};
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limited;
 pub use crate::store::Message;
 use crate::store::Page;
-use crate::store::writer::{Done, Job, Mark, Marked, NewMessage, SendKey, Stored};
+use crate::store::jobs::{Done, Job, Mark, Marked, NewMessage, SendKey, Stored};
 
 impl Chat {
     /// Sends a message. Who: a participant. Refused: what is blank, too long or over the rate. Told, after the commit: the followers and the

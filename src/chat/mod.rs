@@ -36,7 +36,8 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::limits::{Limited, Limits};
 use crate::metrics::Metrics;
-use crate::store::writer::{Done, Job, Writer};
+use crate::store::jobs::{Done, Job};
+use crate::store::writer::Writer;
 use crate::store::{Session, Store};
 use crate::vital::Vital;
 

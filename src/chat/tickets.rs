@@ -10,7 +10,7 @@ use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
-use crate::store::writer::{Done, Job, SendKey, SupportWrite, SupportWritten};
+use crate::store::jobs::{Done, Job, SendKey, SupportWrite, SupportWritten};
 use crate::store::{SupportMessage, Ticket, TicketFilter};
 
 /// The proof that a user may see a ticket and write in it.

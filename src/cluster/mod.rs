@@ -2,6 +2,7 @@
 //! waits for Redis, and nothing is kept in it. What a node missed while Redis, or its connection to it, was away is read from the tables.
 
 mod examine;
+mod frame;
 mod line;
 mod peers;
 
@@ -16,8 +17,6 @@ use std::{
 
 use entity::MessageId;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -30,6 +29,7 @@ use crate::clock;
 use crate::rest::Linked;
 use crate::socket::{Context, Hub, adopt_guests};
 pub use examine::examine;
+use frame::{Frame, Incoming, Outgoing};
 use line::Line;
 use peers::{Arrival, Peers};
 
@@ -65,33 +65,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const START: Duration = Duration::from_secs(2);
 /// For how many beats a node remembers how far messages had come: what is older was told everywhere.
 const BEATS: usize = 10;
-
-/// What goes to the other nodes.
-#[derive(Serialize)]
-enum Outgoing<'a> {
-    Tell(&'a Audience, &'a Event),
-    Know(&'a Fact),
-    /// A request to be told all that one must know.
-    Hello,
-    Bye,
-}
-
-/// The same, as it arrives.
-#[derive(Deserialize)]
-enum Incoming {
-    Tell(Audience, Event),
-    Know(Fact),
-    Hello,
-    Bye,
-}
-
-/// Items of one node, in their order. A number that is left out is a frame that was lost.
-#[derive(Deserialize)]
-struct Frame {
-    node: NodeId,
-    number: u64,
-    items: Vec<Box<RawValue>>,
-}
 
 /// What the listening task knows.
 #[derive(Default)]

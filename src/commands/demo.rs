@@ -8,7 +8,7 @@ use tidings::auth::Actor;
 use tidings::chat::{Chat, NewAccount, Outgoing};
 use tidings::config::Settings;
 use tidings::error::{Error, Result};
-use tidings::store::writer::Done;
+use tidings::store::jobs::Done;
 
 const USERS: [(&str, &str); 4] = [("ann", "traveller"), ("ben", "traveller"), ("cleo", "traveller"), ("globetrot", "agency")];
 const PASSWORD: &str = "demo-password";

@@ -47,6 +47,8 @@ pub struct Metrics {
     batch: Histogram,
     /// How many wait, by `queue`.
     pub queued: Family<Labels<1>, Gauge>,
+    /// How many bytes were given to sockets and not yet taken by their connections.
+    pub outbound_bytes: Gauge,
     /// For how long the writer has been at its present batch.
     pub writer_busy: Gauge<f64, AtomicU64>,
     /// Whether a `part` works: database, writer, redis.
@@ -118,6 +120,12 @@ impl Metrics {
                 "tidings_queue_items",
                 "What waits: for the writer, inbound for its handler, for the other nodes",
                 Family::default(),
+            ),
+            outbound_bytes: add(
+                r,
+                "tidings_outbound_bytes",
+                "Bytes given to sockets and not yet taken by their connections",
+                Gauge::default(),
             ),
             writer_busy: add(r, "tidings_writer_busy_seconds", "For how long the writer has been at its present batch", Gauge::default()),
             up: add(r, "tidings_up", "Whether a part works: database, writer, redis", Family::default()),

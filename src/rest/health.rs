@@ -157,6 +157,8 @@ fn count_sockets(api: &Context) {
         numbers.connections.get_or_create(&[("kind", kind), ("transport", transport)]).set(number);
     }
     numbers.sockets.set(count(sockets.len()));
+    let behind: u64 = sockets.iter().map(|conn| conn.backlog.behind()).sum();
+    numbers.outbound_bytes.set(i64::try_from(behind).unwrap_or(i64::MAX));
     numbers.queued.get_or_create(&[("queue", "inbound")]).set(count(sockets.iter().map(|conn| conn.waiting()).sum()));
 }
 

@@ -15,7 +15,7 @@ use crate::chat::{Outgoing, TicketChange};
 use crate::error::{Error, Result};
 use crate::socket::Context;
 use crate::store::TicketFilter;
-use crate::store::writer::{Done, SupportWritten};
+use crate::store::jobs::{Done, SupportWritten};
 use crate::wire::query::Tickets;
 use crate::wire::rest::{Changed, NamedTicket, Responded, TicketDetails};
 use crate::wire::shapes::{SupportMessageJson, TicketJson};

@@ -34,9 +34,18 @@ impl Backlog {
         self.websocket.set(websocket).ok();
     }
 
+    /// How many bytes were given and not yet taken.
+    pub fn behind(&self) -> u64 {
+        self.given.load(Ordering::Relaxed).saturating_sub(self.taken())
+    }
+
+    fn taken(&self) -> u64 {
+        self.polled.load(Ordering::Relaxed) + self.websocket.get().map_or(0, Link::written)
+    }
+
     /// Notes that so many bytes are to be given, unless the socket is too far behind; whoever is not behind is given anything.
     pub fn give(&self, bytes: usize) -> Result<(), QueueFull> {
-        let taken = self.polled.load(Ordering::Relaxed) + self.websocket.get().map_or(0, Link::written);
+        let taken = self.taken();
         // More is taken than was given: frames, pings and heads of answers go by the same way. So this catches up whenever nothing waits.
         let given = self.given.fetch_max(taken, Ordering::Relaxed).max(taken);
         let (behind, bytes) = (given - taken, bytes as u64);

@@ -14,7 +14,7 @@ use crate::chat::{Chat, Fact, Outgoing, Room};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
-use crate::store::writer::Done;
+use crate::store::jobs::Done;
 use crate::wire::inbound::{self, ClientEvent, Reference};
 use crate::wire::outbound::{self, ack};
 

@@ -1,11 +1,10 @@
-//! All connected sockets of this node: by number, by user, by room. The hub is the chat's outbox: it finds the sockets of an audience,
+//! All connected sockets of this node. The hub is the chat's outbox: it finds the sockets of an audience,
 //! encodes each event once, and cuts off a socket whose queue is full, so that it comes back and recovers.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -18,8 +17,9 @@ use super::Io;
 use super::adapter::{Line, QueueFull};
 use super::conn::{Conn, State};
 use super::gate::Gate;
-use super::order::{Order, SharedOrder};
+use super::order::SharedOrder;
 use super::recovery::{Following, message_of};
+use super::registry::Registry;
 use crate::chat::{Audience, BANNED, Event, Fact, Outbox, Room, SocketId};
 use crate::config::Settings;
 use crate::limits::network_of;
@@ -40,55 +40,10 @@ pub struct Hub {
     myself: std::sync::Weak<Hub>,
 }
 
-#[derive(Default)]
-struct Registry {
-    sockets: HashMap<SocketId, Arc<Conn>>,
-    users: HashMap<UserId, Vec<Arc<Conn>>>,
-    rooms: HashMap<Room, Vec<Arc<Conn>>>,
-    /// Of the rooms that are followed here.
-    orders: HashMap<Room, SharedOrder>,
-    /// How many sockets there are of each client address.
-    addresses: HashMap<IpAddr, usize>,
-    admins: Vec<Arc<Conn>>,
-}
-
 /// What the hub finds that others must do: sockets to be signed off, rooms to catch up.
 pub struct Chores {
     pub cut: mpsc::UnboundedReceiver<Arc<Conn>>,
     pub behind: mpsc::UnboundedReceiver<Room>,
-}
-
-/// True when nobody is left under the key.
-fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Conn>>>, key: &K, socket: SocketId) -> bool {
-    let Some(conns) = index.get_mut(key) else { return false };
-    conns.retain(|c| c.id != socket);
-    if conns.is_empty() {
-        index.remove(key);
-        return true;
-    }
-    false
-}
-
-impl Registry {
-    fn enter(&mut self, following: Following, conn: &Arc<Conn>) {
-        self.rooms.entry(following.room).or_default().push(conn.clone());
-        self.orders.entry(following.room).or_insert_with(|| Arc::new(Mutex::new(Order::since(following.reached()))));
-    }
-
-    fn leave_address(&mut self, address: IpAddr) {
-        if let Some(count) = self.addresses.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.addresses.remove(&address);
-            }
-        }
-    }
-
-    fn leave(&mut self, room: Room, socket: SocketId) {
-        if remove(&mut self.rooms, &room, socket) {
-            self.orders.remove(&room);
-        }
-    }
 }
 
 impl Hub {
@@ -125,84 +80,27 @@ impl Hub {
 
     /// Registers a connected socket. False when it is gone already.
     pub(super) fn add(&self, conn: &Arc<Conn>) -> bool {
-        let mut registry = self.write();
-        if conn.is_gone() {
-            return false;
-        }
-        registry.sockets.insert(conn.id, conn.clone());
-        *registry.addresses.entry(network_of(conn.visitor.address)).or_default() += 1;
-        if let Some(actor) = &conn.actor {
-            registry.users.entry(actor.id).or_default().push(conn.clone());
-            if actor.is_admin {
-                registry.admins.push(conn.clone());
-            }
-        }
-        true
+        self.write().add(conn)
     }
 
     /// A guest counts as a user from now on.
     pub(super) fn add_guest(&self, conn: &Arc<Conn>, user: UserId) -> bool {
-        let mut registry = self.write();
-        if conn.is_gone() || conn.state().guest_of.replace(user).is_some() {
-            return false;
-        }
-        registry.users.entry(user).or_default().push(conn.clone());
-        true
+        self.write().add_guest(conn, user)
     }
 
     /// Forgets a socket. True when it was known.
     pub(super) fn remove(&self, conn: &Conn) -> bool {
-        let mut registry = self.write();
-        let rooms: Vec<Room> = conn.state().following.drain(..).map(|f| f.room).collect();
-        let was_known = registry.sockets.remove(&conn.id).is_some();
-        if was_known {
-            registry.leave_address(network_of(conn.visitor.address));
-        }
-        if let Some(user) = conn.user() {
-            remove(&mut registry.users, &user, conn.id);
-        }
-        registry.admins.retain(|c| c.id != conn.id);
-        for room in rooms {
-            registry.leave(room, conn.id);
-        }
-        was_known
+        self.write().remove(conn)
     }
 
     /// The socket follows these rooms from now on; with `instead` no others of the same kind. True when that changed something.
     pub(super) fn follow(&self, conn: &Arc<Conn>, rooms: &[Following], instead: bool) -> bool {
-        let mut registry = self.write();
-        if conn.is_gone() {
-            return false;
-        }
-        let mut state = conn.state();
-        let mut changed = false;
-        if let Some(first) = rooms.first().filter(|_| instead) {
-            let same_kind = |room: &Room| std::mem::discriminant(room) == std::mem::discriminant(&first.room);
-            let stays = |f: &mut Following| !same_kind(&f.room) || rooms.iter().any(|r| r.room == f.room);
-            for left in state.following.extract_if(.., |f| !stays(f)) {
-                registry.leave(left.room, conn.id);
-                changed = true;
-            }
-        }
-        for new in rooms {
-            if !state.following.iter().any(|f| f.room == new.room) {
-                state.following.push(*new);
-                registry.enter(*new, conn);
-                changed = true;
-            }
-        }
-        changed
+        self.write().follow(conn, rooms, instead)
     }
 
     /// The socket follows these rooms no more.
     pub(super) fn unfollow(&self, conn: &Arc<Conn>, rooms: &[Room]) -> bool {
-        let mut registry = self.write();
-        let mut changed = false;
-        for left in conn.state().following.extract_if(.., |f| rooms.contains(&f.room)) {
-            registry.leave(left.room, conn.id);
-            changed = true;
-        }
-        changed
+        self.write().unfollow(conn, rooms)
     }
 
     /// The socket with this number.
@@ -275,30 +173,6 @@ impl Hub {
         conn.tally.end(reason);
         if let Some(socket) = self.io.get().and_then(|io| io.get_socket(conn.sid)) {
             socket.disconnect().ok();
-        }
-    }
-
-    fn audience(&self, audience: &Audience) -> Vec<Arc<Conn>> {
-        let registry = self.read();
-        let of_user = |user: &UserId| registry.users.get(user).into_iter().flatten();
-        let in_room = |room: &Room| registry.rooms.get(room).into_iter().flatten();
-        match audience {
-            Audience::Socket(socket) => registry.sockets.get(socket).into_iter().cloned().collect(),
-            Audience::RoomAnd(room, also) => {
-                let also = also.and_then(|socket| registry.sockets.get(&socket)).filter(|conn| !conn.follows(*room));
-                in_room(room).chain(also).cloned().collect()
-            }
-            Audience::RoomWithout(room, user) => in_room(room).filter(|conn| conn.user() != Some(*user)).cloned().collect(),
-            Audience::Users(users) => users.iter().flat_map(of_user).cloned().collect(),
-            Audience::UserOutside(user, _) => of_user(user).cloned().collect(),
-            Audience::Admins => registry.admins.clone(),
-            Audience::Ticket { ticket, owner } => {
-                let mut all: Vec<Arc<Conn>> =
-                    in_room(&Room::Ticket(*ticket)).chain(of_user(owner)).chain(&registry.admins).cloned().collect();
-                all.sort_unstable_by_key(|conn| conn.id);
-                all.dedup_by_key(|conn| conn.id);
-                all
-            }
         }
     }
 
@@ -405,7 +279,7 @@ impl Outbox for Hub {
         if let (Audience::RoomAnd(room, from), Some((id, after))) = (&audience, turn_of(&event)) {
             return self.tell_in_turn(*room, *from, id, after, &event);
         }
-        let conns = self.audience(&audience);
+        let conns = self.read().audience(&audience);
         if conns.is_empty() {
             return;
         }

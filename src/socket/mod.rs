@@ -1,6 +1,8 @@
-//! The Socket.IO transport: who is admitted, what is registered for a socket, what happens when it goes. Events are in `events`.
+//! The Socket.IO transport: how it is set up, what happens when a socket goes, and the watches over living ones. How a socket comes stands in
+//! `admission`, events are in `events`.
 
 mod adapter;
+mod admission;
 mod backlog;
 mod conn;
 mod events;
@@ -9,38 +11,34 @@ mod hub;
 mod nudges;
 mod order;
 mod recovery;
+mod registry;
 mod tally;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, http::header, middleware};
+use axum::{Router, middleware};
 use entity::UserId;
 use socketioxide::extract::{Extension, SocketRef, TryData};
-use socketioxide::handler::{ConnectHandler, FromMessageParts};
-use socketioxide::socket::{DisconnectReason, Socket};
-use socketioxide::{ParserConfig, SocketIo, TransportType};
-use socketioxide_core::Value;
+use socketioxide::handler::ConnectHandler;
+use socketioxide::socket::DisconnectReason;
+use socketioxide::{ParserConfig, SocketIo};
 use tokio::sync::mpsc;
 
-use crate::app::Peer;
-use crate::auth::Actor;
-use crate::chat::{Chat, Fact, Outbox, SocketId};
+use crate::chat::{Chat, Outbox, SocketId};
 use crate::clock;
-use crate::config::{Guests, Settings};
-use crate::error::{Error, Result};
+use crate::config::Settings;
+use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
-use crate::rest::{Health, Link, visitor};
+use crate::rest::{Health, Link};
 use crate::vital::Vital;
-use crate::wire::{handshake::Handshake, outbound};
+use crate::wire::outbound;
 
 use adapter::LineAdapter;
-use backlog::Backlog;
+use admission::{Admitted, admit, connected};
 pub use conn::Conn;
-use conn::{Handshaken, Incoming};
 pub use gate::Gate;
 pub use hub::{Chores, Hub};
-use recovery::Restored;
 
 /// The Socket.IO server, with the one adapter.
 pub type Io = SocketIo<LineAdapter>;
@@ -105,160 +103,6 @@ pub fn routes(context: Context, chores: Chores) -> Router {
     context.vital.spawn("bans", watch_bans(context.clone()));
     let gate = middleware::from_fn_with_state(context.clone(), gate::pass);
     Router::new().route_service("/socket.io/", service.clone()).route_service("/socket.io", service).layer(gate)
-}
-
-/// Why a socket is refused; the client's `connect_error` shows the sentence.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refused(String);
-
-/// A socket that was admitted, on its way to the connect handler.
-#[derive(Clone)]
-struct Admitted {
-    conn: Arc<Conn>,
-    restored: Option<Arc<Restored>>,
-}
-
-async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake) -> Result<(), Refused> {
-    let parts = socket.req_parts();
-    let recovers = context.settings.recovery.enabled && (auth.recovery || parts.headers.contains_key(header::ORIGIN));
-    let link = parts.extensions.get::<Peer>().map(|peer| peer.link.clone());
-    let actor = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
-        context.metrics.handshake_refused(reason);
-        tracing::debug!(reason, "a socket was refused");
-        // A page's client that is refused never tries again; one that is cut off does, until the database is back.
-        if recovers && matches!(error, Error::Unavailable) {
-            context.hub.gate.cut(socket.id, link.as_ref(), socket.transport_type() == TransportType::Websocket);
-        }
-        Refused(error.to_string())
-    })?;
-    let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
-    // A session that begins with polls may have become a websocket already.
-    let is_websocket = parts.headers.contains_key(header::UPGRADE);
-    let websocket = context.hub.gate.upgraded(socket.id).or_else(|| link.clone().filter(|_| is_websocket));
-    let backlog = Backlog::new(context.settings.limits.outbound_bytes, websocket);
-    let handshaken = Handshaken { sid: socket.id, link, backlog };
-    let conn = Arc::new(Conn::new(id, handshaken, actor, from, recovers, context.hub.line.clone()));
-    // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
-    let (events, handling) = (conn.clone(), context.clone());
-    socket.on_fallback(move |RawEvent(incoming): RawEvent| {
-        if let Err(incoming) = events.push(&handling, incoming) {
-            handling.metrics.rate_limited("inbound_queue");
-            let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
-            events::refuse_unread(&handling, &events, &incoming, &busy);
-        }
-        std::future::ready(())
-    });
-    let (leaving, left) = (conn.clone(), context.clone());
-    socket.on_disconnect(move |reason: DisconnectReason| {
-        let (conn, context) = (leaving.clone(), left.clone());
-        async move { disconnected(&context, &conn, reason).await }
-    });
-    let restored = match auth.pid.filter(|_| recovers) {
-        Some(pid) => match recovery::restore(&context, &conn, &pid, auth.offset.as_deref()).await {
-            Ok(restored) => {
-                context.metrics.recovery(if restored.is_some() { "found" } else { "not_found" });
-                restored.map(Arc::new)
-            }
-            Err(error) => {
-                context.metrics.recovery("failed");
-                // A client that is refused does not try again by itself; one that is cut off does, and then finds its session.
-                context.hub.cut_for(&conn, "unavailable");
-                return Err(Refused(error.to_string()));
-            }
-        },
-        None => None,
-    };
-    socket.extensions.insert(conn.clone());
-    socket.extensions.insert(Admitted { conn, restored });
-    Ok(())
-}
-
-/// Why a socket is not let in: for the client, and as it is counted.
-struct Inadmissible {
-    error: Error,
-    reason: &'static str,
-}
-
-impl From<Error> for Inadmissible {
-    fn from(error: Error) -> Self {
-        Self { reason: crate::wire::error::code(&error), error }
-    }
-}
-
-fn too_many(sentence: &'static str, reason: &'static str) -> Inadmissible {
-    Inadmissible { error: Error::invalid(sentence), reason }
-}
-
-async fn authenticate(
-    context: &Context,
-    socket: &SocketRef<LineAdapter>,
-    auth: &Handshake,
-) -> std::result::Result<Option<Actor>, Inadmissible> {
-    let from = visitor(socket.req_parts(), &context.proxies);
-    if context.hub.count_from(from.address) >= context.settings.limits.sockets_per_address {
-        return Err(too_many("Too many connections from this address", "sockets_per_address"));
-    }
-    let token = auth.token(&socket.req_parts().headers)?;
-    let Some(token) = token else {
-        return match context.settings.guests {
-            Guests::Corroborated => Ok(None),
-            Guests::Deny => Err(Error::Unauthorized("Authentication token is required").into()),
-        };
-    };
-    let actor = context.chat.authenticate(token).await?;
-    if context.hub.sockets_of(actor.id).len() >= context.settings.limits.sockets_per_user {
-        return Err(too_many("Too many connections of this user", "sockets_per_user"));
-    }
-    Ok(Some(actor))
-}
-
-async fn connected(context: &Context, Admitted { conn, restored }: Admitted) {
-    if let Some(restored) = restored.as_deref() {
-        welcome_back(context, &conn, restored);
-    }
-    if !context.hub.add(&conn) {
-        return;
-    }
-    context.metrics.opened(conn.kind(), conn.transport(&context.hub));
-    if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
-        context.hub.follow(&conn, &restored.following, true);
-        recovery::replay(context, &conn, restored).await;
-        recovery::remember(context, &conn).await;
-    }
-    match (&conn.actor, restored.as_deref().and_then(|r| r.guest_of)) {
-        (Some(actor), _) => {
-            let guests = context.chat.vouch_by_socket(actor.id, conn.visitor, conn.id);
-            adopt_guests(context, actor.id, guests);
-            context.chat.arrive(actor.id, &actor.name, conn.id).await;
-        }
-        (None, Some(user)) => {
-            events::adopt(context, &conn, user).await;
-            conn.send(&[outbound::bare_nudge()]).ok();
-        }
-        (None, None) => {}
-    }
-    conn.open(context);
-    if conn.is_gone() {
-        depart(context, &conn);
-    }
-}
-
-/// The library's CONNECT has just cleared the client's private id: it gets it again before anything else, and hears nothing new before
-/// what it missed. A socket that the client has left behind is cut.
-fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
-    {
-        let mut state = conn.state();
-        state.pid = Some(restored.pid.clone());
-        state.held = conn.actor.is_some().then(Vec::new);
-    }
-    if conn.offer().is_err() {
-        context.hub.cut(conn);
-    }
-    if let Some(user) = conn.user().or(restored.guest_of) {
-        context.hub.supersede(user, &restored.pid, Some(conn.id));
-        context.outbox.share(Fact::Resumed { user, pid: restored.pid.clone() });
-    }
 }
 
 async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
@@ -345,20 +189,5 @@ pub fn adopt_guests(context: &Context, user: UserId, guests: Vec<SocketId>) {
     for conn in guests.into_iter().filter_map(|socket| context.hub.find(socket)) {
         let context = context.clone();
         tokio::spawn(async move { events::adopt(&context, &conn, user).await });
-    }
-}
-
-/// An event as it came, unparsed. Extraction cannot fail: every event gets its answer.
-struct RawEvent(Incoming);
-
-impl FromMessageParts<LineAdapter> for RawEvent {
-    type Error = std::convert::Infallible;
-
-    fn from_message_parts(_: &Arc<Socket<LineAdapter>>, value: &mut Value, ack: &Option<i64>) -> Result<Self, Self::Error> {
-        let packet = match value {
-            Value::Str(text, _) => text.clone(),
-            Value::Bytes(_) => Default::default(),
-        };
-        Ok(Self(Incoming { packet, ack: *ack }))
     }
 }

@@ -13,7 +13,7 @@ use crate::chat::{Audience, Event, Outbox, Room, Visitor};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::Session;
-use crate::store::writer::Done;
+use crate::store::jobs::Done;
 
 /// A room that a socket follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod examine;
 mod failure;
 mod file;
 mod health;
+pub mod jobs;
 mod messages;
 mod schema;
 mod sessions;

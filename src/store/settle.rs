@@ -3,8 +3,9 @@
 
 use sea_orm::DbErr;
 
+use super::jobs::Stored;
 use super::write::Transaction;
-use super::writer::{Outcome, Stored};
+use super::writer::Outcome;
 use super::writes::{find_message, find_support_message, find_ticket, lock_conversation};
 use super::{Message, Store};
 

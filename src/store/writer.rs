@@ -4,177 +4,21 @@
 //! decided here, and the SQL of each job is in `writes`.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use entity::{ConversationId, MessageId, Priority, Status, TicketId, UserId};
 use sea_orm::{ConnAcquireErr, DbErr};
-use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, time::Instant};
 
+use super::jobs::{Done, Job, Marked, NewMessage, Stored, SupportWritten};
 use super::write::Transaction;
 use super::writes::How;
-use super::{Message, Session, Store, SupportMessage, Ticket, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
+use super::{Message, Store, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
 use crate::clock::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::vital::Vital;
-
-/// Who waits for a write. Told exactly once, after the commit or the failure, from the writer's task: it must not block.
-pub struct Done<T>(Option<Box<dyn FnOnce(Result<T>) + Send + Sync>>);
-
-impl<T> Done<T> {
-    /// `tell` is called with what became of the write.
-    pub fn new(tell: impl FnOnce(Result<T>) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(tell)))
-    }
-
-    /// Tells the one who waits.
-    /// A fault in the telling is this caller's alone: whoever it should have answered hears of it when the rest is dropped.
-    pub fn tell(mut self, outcome: Result<T>) {
-        if let Some(tell) = self.0.take() {
-            let telling = || {
-                crate::faults::strike("telling");
-                tell(outcome);
-            };
-            catch_unwind(AssertUnwindSafe(telling)).ok();
-        }
-    }
-}
-
-impl<T> Drop for Done<T> {
-    fn drop(&mut self) {
-        if let Some(tell) = self.0.take() {
-            tell(Err(Error::internal("the writer lost a job")));
-        }
-    }
-}
-
-/// A write in the queue.
-pub enum Job {
-    /// Store a direct message.
-    Message(NewMessage, Done<Stored<Message>>),
-    /// Change a ticket, store a message in it, or both.
-    Support(SupportWrite, Done<SupportWritten>),
-    /// Mark messages as read.
-    Read(Mark, Done<Marked>),
-    /// Save a recovery session.
-    Session(Session, Done<()>),
-    /// Nothing; told when all that was queued before is done.
-    Flush(Done<()>),
-}
-
-impl Job {
-    /// When a message was accepted.
-    fn accepted(&self) -> Option<Instant> {
-        match self {
-            Self::Message(new, _) => Some(new.accepted),
-            Self::Support(write, _) => write.message.is_some().then_some(write.accepted),
-            Self::Read(..) | Self::Session(..) | Self::Flush(_) => None,
-        }
-    }
-}
-
-/// A direct message to be stored.
-pub struct NewMessage {
-    /// Where it goes.
-    pub conversation: ConversationId,
-    /// Who sends it.
-    pub sender: UserId,
-    /// The other one.
-    pub receiver: UserId,
-    /// What it says.
-    pub text: String,
-    /// Set when its client may repeat the send.
-    pub key: Option<SendKey>,
-    /// When it was accepted.
-    pub accepted: Instant,
-}
-
-/// A change of a ticket, by a message or by an admin's hand.
-pub struct SupportWrite {
-    /// Which ticket.
-    pub ticket: TicketId,
-    /// Who acts.
-    pub sender: UserId,
-    /// Whether the sender acts as an admin.
-    pub is_admin: bool,
-    /// A message to be stored, and its key when the client may repeat the send.
-    pub message: Option<(String, Option<SendKey>)>,
-    /// The status that an admin sets.
-    pub status: Option<Status>,
-    /// The priority that an admin sets.
-    pub priority: Option<Priority>,
-    /// When it was accepted.
-    pub accepted: Instant,
-    /// The rule: the status after a message, from the status before and whether an admin wrote it.
-    pub after_message: fn(Option<Status>, bool) -> Result<Option<Status>>,
-}
-
-/// Which messages a reader has read.
-#[derive(Clone, Copy)]
-pub struct Mark {
-    /// The one who received them.
-    pub reader: UserId,
-    /// Where.
-    pub conversation: ConversationId,
-    /// One of them; all without.
-    pub message: Option<MessageId>,
-}
-
-/// A stored row, and whether this write made it or an earlier one with the same key.
-#[derive(Clone, Debug)]
-pub struct Stored<T> {
-    /// What is stored.
-    pub row: T,
-    /// False for a repeated send.
-    pub fresh: bool,
-    /// The id of the row before it in its conversation or ticket, or 0; known where other nodes write too.
-    pub after: Option<i64>,
-}
-
-/// What became of a ticket.
-pub struct SupportWritten {
-    /// The ticket afterwards.
-    pub ticket: Ticket,
-    /// Whether status or priority changed.
-    pub changed: bool,
-    /// The message that was stored.
-    pub message: Option<Stored<SupportMessage>>,
-}
-
-/// What a mark changed.
-#[derive(Clone, Debug)]
-pub struct Marked {
-    /// How many messages.
-    pub updated: u64,
-    /// Their ids, ascending; the newest 1000.
-    pub messages: Vec<MessageId>,
-    /// When.
-    pub read_at: Timestamp,
-}
-
-/// Identifies a send of one user in one place, so that a repetition is recognised: a digest of all that must be equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SendKey(pub(super) String);
-
-impl SendKey {
-    /// The key of a send. `place` tells direct messages and tickets apart.
-    pub fn new(place: &str, id: i64, sender: UserId, nonce: &str, text: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [place.as_bytes(), &id.to_be_bytes(), &sender.0.to_be_bytes(), nonce.as_bytes(), text.as_bytes()] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        let mut key = String::with_capacity(32);
-        for byte in hash.finalize().iter().take(16) {
-            key.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')));
-        }
-        Self(key)
-    }
-}
 
 /// The way to the writer's task. A full queue makes the caller wait.
 #[derive(Clone)]

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use entity::{ConversationId, MessageId, Status, SupportMessageId, TicketId, support_ticket};
 use sea_orm::{DbErr, Value};
 
+use super::jobs::{Mark, Marked, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
 use super::write::{Row, Transaction, marks};
-use super::writer::{Mark, Marked, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
 use super::{Message, Session, SupportMessage, Ticket};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};

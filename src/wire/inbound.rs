@@ -4,6 +4,7 @@ use entity::{ConversationId, MessageId, TicketId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::names::EventName;
 use crate::chat::{Room, TempId};
 use crate::error::Error;
 
@@ -52,46 +53,6 @@ pub enum ClientEvent {
     },
     /// A name that means nothing here: ignored, and refused to those who ask.
     Unknown,
-}
-
-/// The events that clients may send, and what all others count as.
-pub const NAMES: [&str; 10] = [
-    "user-online",
-    "join-conversation",
-    "leave-conversation",
-    "send-message",
-    "typing",
-    "stop-typing",
-    "mark-as-read",
-    "join-support",
-    "send-support-message",
-    crate::metrics::OTHER,
-];
-
-/// The name of an event as one of [`NAMES`]: what a client made up is told to nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventName(usize);
-
-impl EventName {
-    fn of(name: &str) -> Self {
-        Self(NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len() - 1))
-    }
-
-    /// Its place in [`NAMES`].
-    pub fn number(self) -> usize {
-        self.0
-    }
-
-    /// The name.
-    pub fn as_str(self) -> &'static str {
-        NAMES.get(self.0).copied().unwrap_or(crate::metrics::OTHER)
-    }
-}
-
-impl Default for EventName {
-    fn default() -> Self {
-        Self(NAMES.len() - 1)
-    }
 }
 
 /// What a failure of an event refers to, so that its client finds the bubble or the chat that it belongs to.
@@ -253,6 +214,7 @@ fn mark_as_read(first: &str, fields: &Fields<'_>) -> Result<ClientEvent, Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::names::NAMES;
 
     fn parsed(packet: &str) -> ClientEvent {
         parse(packet).1.unwrap_or_else(|e| panic!("{packet}: {e}"))

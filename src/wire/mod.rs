@@ -16,6 +16,7 @@ pub mod accounts;
 pub mod error;
 pub mod handshake;
 pub mod inbound;
+pub mod names;
 pub mod outbound;
 pub mod query;
 pub mod rest;

@@ -8,7 +8,7 @@ use super::shapes::{MessageJson, SupportMessageJson};
 use super::{error, iso};
 use crate::chat::{Event, Message, Room, TempId, TicketNews};
 use crate::error::Error;
-use crate::store::writer::{Marked, Stored, SupportWritten};
+use crate::store::jobs::{Marked, Stored, SupportWritten};
 
 /// An event as it is sent: its name and its first argument as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]

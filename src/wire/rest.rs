@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::shapes::{MessageJson, SupportMessageJson, TicketJson};
 use super::{Moment, inbound};
-use crate::store::{InboxRow, writer::SupportWritten};
+use crate::store::{InboxRow, jobs::SupportWritten};
 
 /// A conversation as its caller sees it.
 #[derive(Serialize, ToSchema)]

@@ -4,6 +4,7 @@ mod app;
 mod database;
 mod dice;
 mod disk;
+mod ear;
 pub mod event_document;
 mod http;
 pub mod legacy;
@@ -21,11 +22,12 @@ pub use app::{SECRET, TestApp, User, id, token};
 pub use database::{Database, absent, authorities, backend, server_url, variable};
 pub use dice::Dice;
 pub use disk::Disk;
+pub use ear::Heard;
 pub use http::Answer;
 pub use process::{Process, program, refusal};
 pub use redis::RedisServer;
 pub use server::DatabaseServer;
-pub use socket::{CUT_OFF, Heard, Socket};
+pub use socket::{CUT_OFF, Socket};
 pub use wire::{Break, Wire};
 
 /// How long anything may take. Nothing waits this long unless a test fails.

@@ -1,0 +1,194 @@
+//! Who is let in as a socket, and what happens until its first event runs. How a socket goes stands in the parent.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::header;
+use socketioxide::TransportType;
+use socketioxide::extract::SocketRef;
+use socketioxide::handler::FromMessageParts;
+use socketioxide::socket::{DisconnectReason, Socket};
+use socketioxide_core::Value;
+
+use super::adapter::LineAdapter;
+use super::backlog::Backlog;
+use super::conn::{Conn, Handshaken, Incoming};
+use super::recovery::{self, Restored};
+use super::{Context, adopt_guests, depart, disconnected, events};
+use crate::app::Peer;
+use crate::auth::Actor;
+use crate::chat::Fact;
+use crate::config::Guests;
+use crate::error::{Error, Result};
+use crate::rest::visitor;
+use crate::wire::{handshake::Handshake, outbound};
+
+/// Why a socket is refused; the client's `connect_error` shows the sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(String);
+
+/// A socket that was admitted, on its way to the connect handler.
+#[derive(Clone)]
+pub(super) struct Admitted {
+    conn: Arc<Conn>,
+    restored: Option<Arc<Restored>>,
+}
+
+/// Lets a socket in or refuses it, before it is told CONNECT.
+pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake) -> Result<(), Refused> {
+    let parts = socket.req_parts();
+    let recovers = context.settings.recovery.enabled && (auth.recovery || parts.headers.contains_key(header::ORIGIN));
+    let link = parts.extensions.get::<Peer>().map(|peer| peer.link.clone());
+    let actor = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
+        context.metrics.handshake_refused(reason);
+        tracing::debug!(reason, "a socket was refused");
+        // A page's client that is refused never tries again; one that is cut off does, until the database is back.
+        if recovers && matches!(error, Error::Unavailable) {
+            context.hub.gate.cut(socket.id, link.as_ref(), socket.transport_type() == TransportType::Websocket);
+        }
+        Refused(error.to_string())
+    })?;
+    let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
+    // A session that begins with polls may have become a websocket already.
+    let is_websocket = parts.headers.contains_key(header::UPGRADE);
+    let websocket = context.hub.gate.upgraded(socket.id).or_else(|| link.clone().filter(|_| is_websocket));
+    let backlog = Backlog::new(context.settings.limits.outbound_bytes, websocket);
+    let handshaken = Handshaken { sid: socket.id, link, backlog };
+    let conn = Arc::new(Conn::new(id, handshaken, actor, from, recovers, context.hub.line.clone()));
+    // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
+    let (events, handling) = (conn.clone(), context.clone());
+    socket.on_fallback(move |RawEvent(incoming): RawEvent| {
+        if let Err(incoming) = events.push(&handling, incoming) {
+            handling.metrics.rate_limited("inbound_queue");
+            let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
+            events::refuse_unread(&handling, &events, &incoming, &busy);
+        }
+        std::future::ready(())
+    });
+    let (leaving, left) = (conn.clone(), context.clone());
+    socket.on_disconnect(move |reason: DisconnectReason| {
+        let (conn, context) = (leaving.clone(), left.clone());
+        async move { disconnected(&context, &conn, reason).await }
+    });
+    let restored = match auth.pid.filter(|_| recovers) {
+        Some(pid) => match recovery::restore(&context, &conn, &pid, auth.offset.as_deref()).await {
+            Ok(restored) => {
+                context.metrics.recovery(if restored.is_some() { "found" } else { "not_found" });
+                restored.map(Arc::new)
+            }
+            Err(error) => {
+                context.metrics.recovery("failed");
+                // A client that is refused does not try again by itself; one that is cut off does, and then finds its session.
+                context.hub.cut_for(&conn, "unavailable");
+                return Err(Refused(error.to_string()));
+            }
+        },
+        None => None,
+    };
+    socket.extensions.insert(conn.clone());
+    socket.extensions.insert(Admitted { conn, restored });
+    Ok(())
+}
+
+/// Why a socket is not let in: for the client, and as it is counted.
+struct Inadmissible {
+    error: Error,
+    reason: &'static str,
+}
+
+impl From<Error> for Inadmissible {
+    fn from(error: Error) -> Self {
+        Self { reason: crate::wire::error::code(&error), error }
+    }
+}
+
+fn too_many(sentence: &'static str, reason: &'static str) -> Inadmissible {
+    Inadmissible { error: Error::invalid(sentence), reason }
+}
+
+async fn authenticate(
+    context: &Context,
+    socket: &SocketRef<LineAdapter>,
+    auth: &Handshake,
+) -> std::result::Result<Option<Actor>, Inadmissible> {
+    let from = visitor(socket.req_parts(), &context.proxies);
+    if context.hub.count_from(from.address) >= context.settings.limits.sockets_per_address {
+        return Err(too_many("Too many connections from this address", "sockets_per_address"));
+    }
+    let token = auth.token(&socket.req_parts().headers)?;
+    let Some(token) = token else {
+        return match context.settings.guests {
+            Guests::Corroborated => Ok(None),
+            Guests::Deny => Err(Error::Unauthorized("Authentication token is required").into()),
+        };
+    };
+    let actor = context.chat.authenticate(token).await?;
+    if context.hub.sockets_of(actor.id).len() >= context.settings.limits.sockets_per_user {
+        return Err(too_many("Too many connections of this user", "sockets_per_user"));
+    }
+    Ok(Some(actor))
+}
+
+/// What is done when a socket was told CONNECT.
+pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Admitted) {
+    if let Some(restored) = restored.as_deref() {
+        welcome_back(context, &conn, restored);
+    }
+    if !context.hub.add(&conn) {
+        return;
+    }
+    context.metrics.opened(conn.kind(), conn.transport(&context.hub));
+    if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
+        context.hub.follow(&conn, &restored.following, true);
+        recovery::replay(context, &conn, restored).await;
+        recovery::remember(context, &conn).await;
+    }
+    match (&conn.actor, restored.as_deref().and_then(|r| r.guest_of)) {
+        (Some(actor), _) => {
+            let guests = context.chat.vouch_by_socket(actor.id, conn.visitor, conn.id);
+            adopt_guests(context, actor.id, guests);
+            context.chat.arrive(actor.id, &actor.name, conn.id).await;
+        }
+        (None, Some(user)) => {
+            events::adopt(context, &conn, user).await;
+            conn.send(&[outbound::bare_nudge()]).ok();
+        }
+        (None, None) => {}
+    }
+    conn.open(context);
+    if conn.is_gone() {
+        depart(context, &conn);
+    }
+}
+
+/// The library's CONNECT has just cleared the client's private id: it gets it again before anything else, and hears nothing new before
+/// what it missed. A socket that the client has left behind is cut.
+fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
+    {
+        let mut state = conn.state();
+        state.pid = Some(restored.pid.clone());
+        state.held = conn.actor.is_some().then(Vec::new);
+    }
+    if conn.offer().is_err() {
+        context.hub.cut(conn);
+    }
+    if let Some(user) = conn.user().or(restored.guest_of) {
+        context.hub.supersede(user, &restored.pid, Some(conn.id));
+        context.outbox.share(Fact::Resumed { user, pid: restored.pid.clone() });
+    }
+}
+
+/// An event as it came, unparsed. Extraction cannot fail: every event gets its answer.
+struct RawEvent(Incoming);
+
+impl FromMessageParts<LineAdapter> for RawEvent {
+    type Error = std::convert::Infallible;
+
+    fn from_message_parts(_: &Arc<Socket<LineAdapter>>, value: &mut Value, ack: &Option<i64>) -> Result<Self, Self::Error> {
+        let packet = match value {
+            Value::Str(text, _) => text.clone(),
+            Value::Bytes(_) => Default::default(),
+        };
+        Ok(Self(Incoming { packet, ack: *ack }))
+    }
+}

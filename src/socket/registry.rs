@@ -1,0 +1,161 @@
+//! Where the sockets of this node are found: by number, by user, by room, by address. Who is told what is not decided here.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use entity::UserId;
+
+use super::conn::Conn;
+use super::order::{Order, SharedOrder};
+use super::recovery::Following;
+use crate::chat::{Audience, Room, SocketId};
+use crate::limits::network_of;
+
+/// The indexes.
+#[derive(Default)]
+pub(super) struct Registry {
+    pub sockets: HashMap<SocketId, Arc<Conn>>,
+    pub users: HashMap<UserId, Vec<Arc<Conn>>>,
+    pub rooms: HashMap<Room, Vec<Arc<Conn>>>,
+    /// Of the rooms that are followed here.
+    pub orders: HashMap<Room, SharedOrder>,
+    /// How many sockets there are of each client address.
+    pub addresses: HashMap<IpAddr, usize>,
+    admins: Vec<Arc<Conn>>,
+}
+
+/// True when nobody is left under the key.
+fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Conn>>>, key: &K, socket: SocketId) -> bool {
+    let Some(conns) = index.get_mut(key) else { return false };
+    conns.retain(|c| c.id != socket);
+    if conns.is_empty() {
+        index.remove(key);
+        return true;
+    }
+    false
+}
+
+impl Registry {
+    fn enter(&mut self, following: Following, conn: &Arc<Conn>) {
+        self.rooms.entry(following.room).or_default().push(conn.clone());
+        self.orders.entry(following.room).or_insert_with(|| Arc::new(Mutex::new(Order::since(following.reached()))));
+    }
+
+    fn leave_address(&mut self, address: IpAddr) {
+        if let Some(count) = self.addresses.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    fn leave(&mut self, room: Room, socket: SocketId) {
+        if remove(&mut self.rooms, &room, socket) {
+            self.orders.remove(&room);
+        }
+    }
+
+    /// Registers a connected socket. False when it is gone already.
+    pub fn add(&mut self, conn: &Arc<Conn>) -> bool {
+        if conn.is_gone() {
+            return false;
+        }
+        self.sockets.insert(conn.id, conn.clone());
+        *self.addresses.entry(network_of(conn.visitor.address)).or_default() += 1;
+        if let Some(actor) = &conn.actor {
+            self.users.entry(actor.id).or_default().push(conn.clone());
+            if actor.is_admin {
+                self.admins.push(conn.clone());
+            }
+        }
+        true
+    }
+
+    /// A guest counts as a user from now on.
+    pub fn add_guest(&mut self, conn: &Arc<Conn>, user: UserId) -> bool {
+        if conn.is_gone() || conn.state().guest_of.replace(user).is_some() {
+            return false;
+        }
+        self.users.entry(user).or_default().push(conn.clone());
+        true
+    }
+
+    /// Forgets a socket. True when it was known.
+    pub fn remove(&mut self, conn: &Conn) -> bool {
+        let rooms: Vec<Room> = conn.state().following.drain(..).map(|f| f.room).collect();
+        let was_known = self.sockets.remove(&conn.id).is_some();
+        if was_known {
+            self.leave_address(network_of(conn.visitor.address));
+        }
+        if let Some(user) = conn.user() {
+            remove(&mut self.users, &user, conn.id);
+        }
+        self.admins.retain(|c| c.id != conn.id);
+        for room in rooms {
+            self.leave(room, conn.id);
+        }
+        was_known
+    }
+
+    /// The socket follows these rooms from now on; with `instead` no others of the same kind. True when that changed something.
+    pub fn follow(&mut self, conn: &Arc<Conn>, rooms: &[Following], instead: bool) -> bool {
+        if conn.is_gone() {
+            return false;
+        }
+        let mut state = conn.state();
+        let mut changed = false;
+        if let Some(first) = rooms.first().filter(|_| instead) {
+            let same_kind = |room: &Room| std::mem::discriminant(room) == std::mem::discriminant(&first.room);
+            let stays = |f: &mut Following| !same_kind(&f.room) || rooms.iter().any(|r| r.room == f.room);
+            for left in state.following.extract_if(.., |f| !stays(f)) {
+                self.leave(left.room, conn.id);
+                changed = true;
+            }
+        }
+        for new in rooms {
+            if !state.following.iter().any(|f| f.room == new.room) {
+                state.following.push(*new);
+                self.enter(*new, conn);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The socket follows these rooms no more.
+    pub fn unfollow(&mut self, conn: &Arc<Conn>, rooms: &[Room]) -> bool {
+        let mut changed = false;
+        for left in conn.state().following.extract_if(.., |f| rooms.contains(&f.room)) {
+            self.leave(left.room, conn.id);
+            changed = true;
+        }
+        changed
+    }
+
+    /// The sockets of an audience.
+    pub fn audience(&self, audience: &Audience) -> Vec<Arc<Conn>> {
+        let of_user = |user: &UserId| self.users.get(user).into_iter().flatten();
+        let in_room = |room: &Room| self.rooms.get(room).into_iter().flatten();
+        match audience {
+            Audience::Socket(socket) => self.sockets.get(socket).into_iter().cloned().collect(),
+            Audience::RoomAnd(room, also) => {
+                let also = also.and_then(|socket| self.sockets.get(&socket)).filter(|conn| !conn.follows(*room));
+                in_room(room).chain(also).cloned().collect()
+            }
+            Audience::RoomWithout(room, user) => in_room(room).filter(|conn| conn.user() != Some(*user)).cloned().collect(),
+            Audience::Users(users) => users.iter().flat_map(of_user).cloned().collect(),
+            Audience::UserOutside(user, _) => of_user(user).cloned().collect(),
+            Audience::Admins => self.admins.clone(),
+            Audience::Ticket { ticket, owner } => {
+                let mut all: Vec<Arc<Conn>> = in_room(&Room::Ticket(*ticket)).chain(of_user(owner)).chain(&self.admins).cloned().collect();
+                all.sort_unstable_by_key(|conn| conn.id);
+                all.dedup_by_key(|conn| conn.id);
+                all
+            }
+        }
+    }
+}
