@@ -28,9 +28,6 @@ pub(super) struct Online {
     pub(super) contacts: BTreeSet<UserId>,
     /// Whether all contacts are known; else they are read as soon as the database answers.
     is_complete: bool,
-    /// Whether the user was told who is online. One who was not yet need not be told who comes: when many come at once, each would tell the
-    /// other what both hear anyway.
-    is_told: bool,
     /// Counts the times that the last socket went, so that a grace period knows whether it is still the newest.
     departures: u64,
 }
@@ -72,22 +69,16 @@ impl Chat {
         let (is_first, was_online) = {
             let mut users = self.presence.lock();
             let known = (!users.here.contains_key(&user), users.is_online(user));
-            let fresh = || Online {
-                name: name.clone(),
-                sockets: HashSet::new(),
-                contacts: BTreeSet::new(),
-                is_complete: false,
-                is_told: false,
-                departures: 0,
-            };
+            let fresh =
+                || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), is_complete: false, departures: 0 };
             users.here.entry(user).or_insert_with(fresh).sockets.insert(socket);
             known
         };
         // The entry exists before the contacts are read: a conversation that is opened meanwhile adds to it.
         self.read_contacts(user).await;
-        if let Some(entry) = self.presence.lock().here.get_mut(&user) {
-            entry.is_told = true;
-            if is_first {
+        if is_first {
+            let users = self.presence.lock();
+            if let Some(entry) = users.here.get(&user) {
                 let contacts = entry.contacts.iter().copied().collect();
                 self.outbox.share(Fact::Online { user, name: name.clone(), contacts });
             }
@@ -184,7 +175,7 @@ impl Chat {
     pub(super) fn tell_changes<'a>(&self, user: UserId, changes: impl Iterator<Item = &'a Change>) {
         let online = {
             let users = self.presence.lock();
-            if !users.here.get(&user).is_some_and(|entry| entry.is_told) {
+            if !users.here.contains_key(&user) {
                 return;
             }
             users.online_contacts(user)
