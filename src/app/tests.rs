@@ -123,7 +123,7 @@ impl Client {
 fn a_panic_is_answered_counted_and_logged_once_without_its_text_and_nobody_else_notices() {
     let log = alone("panics_of_handlers");
     assert_eq!(log.matches("panics: panicked").count(), 3, "{log}");
-    for place in ["src/socket/events.rs:", "src/rest/extract.rs:", "src/store/writer.rs:"] {
+    for place in ["src/socket/events.rs:", "src/rest/extract.rs:", "src/store/jobs.rs:"] {
         assert_eq!(log.matches(place).count(), 1, "{place} in {log}");
     }
     assert!(!log.contains(faults::TEXT) && !log.contains("stored all the same"), "{log}");
