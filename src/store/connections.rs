@@ -49,7 +49,7 @@ struct Inner {
 }
 
 /// What a statement fails with when the server is away.
-fn away() -> DbErr {
+pub fn away() -> DbErr {
     DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)
 }
 

@@ -9,6 +9,7 @@ use std::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tokio::time::Instant;
 
+use super::connections::away;
 use super::failure::{AWAY, DAMAGED, describe, hindrance, is_away};
 use super::{Store, sqlite};
 use crate::clock;
@@ -102,6 +103,10 @@ impl Store {
 
     async fn probe(&self) -> Result<(), DbErr> {
         self.read.execute_unprepared("SELECT 1").await?;
+        // What is written goes by connections of its own, which may still be on their way back.
+        if self.write.connections().is_away() {
+            return Err(away());
+        }
         if self.backend() != DbBackend::Sqlite || self.health.lately() == Some(Ok(())) {
             return Ok(());
         }
