@@ -44,7 +44,8 @@ use health::Health;
 use schema::Schema;
 use write::Write;
 
-/// The database. SQLite is read through several connections and written through one, so that no write ever finds the file locked by us.
+/// The database. SQLite is read through several connections and written through two, the writer's and the driver's, that take turns, so that no
+/// write ever finds the file locked by us.
 pub struct Store {
     read: Connections,
     write: Write,
