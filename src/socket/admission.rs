@@ -13,7 +13,7 @@ use super::adapter::LineAdapter;
 use super::backlog::Backlog;
 use super::conn::{Conn, Handshaken, Incoming};
 use super::recovery::{self, Restored};
-use super::{Context, adopt_guests, depart, disconnected, events};
+use super::{Context, adopt_guests, depart, disconnected, events, tally};
 use crate::app::Peer;
 use crate::auth::Actor;
 use crate::chat::Fact;
@@ -134,10 +134,13 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
     if let Some(restored) = restored.as_deref() {
         welcome_back(context, &conn, restored);
     }
+    let transport = conn.transport(&context.hub);
+    context.metrics.opened(conn.kind(), transport);
     if !context.hub.add(&conn) {
+        // It left as soon as it was told CONNECT: when its end was noticed it stood in nothing yet.
+        tally::report(&context.metrics, &conn, conn.user(), transport);
         return;
     }
-    context.metrics.opened(conn.kind(), conn.transport(&context.hub));
     if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
         context.hub.follow(&conn, &restored.following, true);
         recovery::replay(context, &conn, restored).await;

@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use axum::{Router, extract::Request};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -44,6 +45,8 @@ fn of<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
 
 const GONE: &str = "a socket is gone";
 const REFUSED: &str = "an event was refused";
+/// So often something is tried that goes wrong now and then.
+const MANY: usize = 600;
 
 #[tokio::test]
 async fn the_end_of_a_socket_is_one_line_and_a_flood_of_failures_few_without_any_text() {
@@ -156,4 +159,19 @@ async fn lines_for_people_are_plain_where_nobody_looks_at_colours() {
     let log = process.log();
     let line = log.lines().find(|line| line.contains(GONE)).expect("a line");
     assert!(line.contains(&format!("user={}", ann.id)) && line.contains("reason=\"client_left\"") && !log.contains('\u{1b}'), "{log}");
+}
+
+#[tokio::test]
+async fn a_socket_that_leaves_as_soon_as_it_is_let_in_has_its_line_too() {
+    let (_folder, process, app) = process("[limits]\nhandshakes = { per_second = 1000, burst = 1000 }").await;
+    let ann = app.user("ann").await;
+    for _ in 0..MANY / 10 {
+        join_all((0..10).map(async |_| app.socket(&ann).await.close().await)).await;
+    }
+    let said = async {
+        while process.log().matches(GONE).count() < MANY {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, said).await.unwrap_or_else(|_| panic!("{} of {MANY}", process.log().matches(GONE).count()));
 }
