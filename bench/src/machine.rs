@@ -34,6 +34,11 @@ pub fn memory_of(pid: u32) -> u64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
+/// The time as browsers have it from `Date.now()`, which is where the frontend's `tempId` comes from.
+pub fn milliseconds() -> u128 {
+    std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis()
+}
+
 /// Which core a server and its database get, and which the generator. Both the same on a machine with one.
 pub fn cores() -> (usize, usize) {
     let allowed = rustix::thread::sched_getaffinity(None).unwrap_or_default();

@@ -23,7 +23,7 @@ pub fn long_text(m: &SchemaManager, name: &'static str) -> ColumnDef {
     column
 }
 
-/// The key of a repeatable send: 32 hexadecimal digits, or null.
+/// The key of a repeatable send: 32 visible characters of ASCII, or null.
 pub fn send_key(m: &SchemaManager) -> ColumnDef {
     let mut column = ColumnDef::new("send_key");
     match m.get_database_backend() {

@@ -12,6 +12,7 @@ use memchr::memmem::Finder;
 
 use crate::{
     database::Told,
+    machine,
     samples::percentile,
     swarm::{Client, Ear, Heard, Mouth, Swarm, number_in},
     token,
@@ -102,7 +103,7 @@ impl Chat {
         pair.nudged = [false; 2];
         self.packet.clear();
         // As the current frontend sends it, with 64 bytes of text. A `tempId` of less than 12 characters identifies nothing.
-        let mark = if self.identifies { 1_700_000_000_000 + number } else { number % 1_000_000 };
+        let mark = if self.identifies { machine::milliseconds() } else { number as u128 % 1_000_000 };
         write!(
             self.packet,
             r#"42["send-message",{{"conversationId":{conversation},"senderId":{sender},"message":"{number:010} shall we take the early train to the mountains, Ben?!","tempId":"temp-{mark}"}}]"#

@@ -8,6 +8,7 @@ use memchr::memmem;
 
 use crate::{
     database::Told,
+    machine,
     swarm::{Client, Ear, Heard, Mouth, Swarm, number_in},
     token,
 };
@@ -55,7 +56,7 @@ fn conversation_of(user: usize) -> usize {
 }
 
 fn send(mouth: &mut Mouth, socket: usize, number: usize) {
-    let (conversation, mark) = (socket / 2 + 1, 1_700_000_000_000 + number);
+    let (conversation, mark) = (socket / 2 + 1, machine::milliseconds());
     let text = format!("{number:010} shall we take the early train to the mountains, Ben?!");
     let packet = format!(r#"421["send-message",{{"conversationId":{conversation},"message":"{text}","tempId":"temp-{mark}"}}]"#);
     mouth.say(socket, packet.as_bytes());

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{Findings, Scale};
 use crate::{
-    machine::fsync,
+    machine::{fsync, milliseconds},
     progress,
     report::Table,
     samples::percentile,
@@ -63,7 +63,8 @@ pub fn run(bench: &Bench, scale: &Scale) -> Result<Findings> {
             swarm.turn_until(Duration::from_secs(10), "joining", &mut pair, |pair| pair.joined == 2)?;
             let mut late = Vec::new();
             for n in 0..messages + 20 {
-                let packet = format!(r#"42["send-message",{{"conversationId":1,"message":"message {n}","tempId":"temp-{n:013}"}}]"#);
+                let packet =
+                    format!(r#"42["send-message",{{"conversationId":1,"message":"message {n}","tempId":"temp-{}"}}]"#, milliseconds());
                 pair.at = None;
                 let start = Instant::now();
                 swarm.mouth.say(0, packet.as_bytes());
