@@ -1,8 +1,11 @@
 //! The queries on `conversations`: pairs, contacts, the inbox.
 
+use std::collections::HashMap;
+
 use entity::{ConversationId, UserId, conversation};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 
+use super::write::marks;
 use super::{Store, dialect, failure, is_duplicate};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -78,9 +81,19 @@ impl Store {
 
     /// The users with whom `user` shares a conversation.
     pub async fn contacts(&self, user: UserId) -> Result<Vec<UserId>> {
-        let sql = "SELECT user2_id FROM conversations WHERE user1_id = ? UNION SELECT user1_id FROM conversations WHERE user2_id = ?";
-        let rows = self.rows(sql, vec![user.0.into(), user.0.into()]).await?;
-        rows.iter().map(|row| Ok(UserId(row.try_get_by_index(0)?))).collect::<Result<_, _>>().map_err(failure)
+        let read = |users: Vec<UserId>| async move {
+            let these = marks(users.len());
+            let one = format!("SELECT user1_id, user2_id FROM conversations WHERE user1_id IN ({these})");
+            let other = format!("SELECT user2_id, user1_id FROM conversations WHERE user2_id IN ({these})");
+            let values = users.iter().chain(&users).map(|user| user.0.into()).collect();
+            let mut contacts = HashMap::<UserId, Vec<UserId>>::new();
+            for row in self.rows(&format!("{one} UNION ALL {other}"), values).await? {
+                let (user, contact) = (row.try_get_by_index(0).map_err(failure)?, row.try_get_by_index(1).map_err(failure)?);
+                contacts.entry(UserId(user)).or_default().push(UserId(contact));
+            }
+            Ok(contacts)
+        };
+        Ok(self.contacts.get(user, read).await?.unwrap_or_default())
     }
 
     /// The inbox of `user`, newest activity first: one statement that seeks the last and counts the unread messages of each conversation.

@@ -9,6 +9,7 @@ mod dialect;
 mod examine;
 mod failure;
 mod file;
+mod gather;
 mod health;
 pub mod jobs;
 mod messages;
@@ -39,7 +40,9 @@ use crate::config::Pool;
 use crate::error::Result;
 use connections::Connections;
 use dialect::statement;
+use entity::UserId;
 use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_orphan};
+use gather::Gather;
 use health::Health;
 use schema::Schema;
 use write::Write;
@@ -53,6 +56,8 @@ pub struct Store {
     /// Whether other nodes write here, too.
     is_shared: bool,
     health: Health,
+    users: Gather<UserId, User>,
+    contacts: Gather<UserId, Vec<UserId>>,
 }
 
 impl Store {
@@ -70,7 +75,8 @@ impl Store {
         schema::migrate_aloud(&url, &one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
-        Ok(Self { read, write, schema, is_shared, health: Health::default() })
+        let (health, users, contacts) = Default::default();
+        Ok(Self { read, write, schema, is_shared, health, users, contacts })
     }
 
     /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.

@@ -58,7 +58,11 @@ impl From<user::Model> for User {
 impl Store {
     /// The user with this id.
     pub async fn find_user(&self, id: UserId) -> Result<Option<User>> {
-        Ok(user::Entity::find_by_id(id).one(&self.read).await.map_err(failure)?.map(User::from))
+        let read = |ids: Vec<UserId>| async move {
+            let rows = user::Entity::find().filter(user::Column::Id.is_in(ids)).all(&self.read).await.map_err(failure)?;
+            Ok(rows.into_iter().map(|row| (row.id, User::from(row))).collect())
+        };
+        self.users.get(id, read).await
     }
 
     /// The user with this e-mail address, which is given in lower case.
