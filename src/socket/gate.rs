@@ -1,8 +1,10 @@
-//! What stands before the Socket.IO service: foreign origins stay out of websockets, nobody connects too often, and a session that was cut off stays cut off. The
-//! library can close a namespace but no transport; here the transport's TCP connection is shut, or a poller is told that its session is over.
+//! What stands before the Socket.IO service: foreign origins stay out of websockets, nobody connects too often or opens too many sessions, and a
+//! session that was cut off stays cut off. The library can close a namespace but no transport; here the transport's TCP connection is shut, or a
+//! poller is told that its session is over.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,9 +22,11 @@ use serde_json::json;
 use socketioxide_core::Sid;
 use tokio::time::Instant;
 
-use super::{Conn, Context};
+use super::places::{Place, Places};
+use super::{CONNECT_TIMEOUT, Conn, Context};
 use crate::app::{Link, Peer};
 use crate::clock;
+use crate::error::{Error, Result};
 use crate::origin::Origins;
 use crate::rest::visitor;
 
@@ -30,6 +34,7 @@ use crate::rest::visitor;
 pub struct Gate {
     origins: Arc<Origins>,
     sessions: Mutex<HashMap<String, Session>>,
+    places: Places,
 }
 
 enum Session {
@@ -48,7 +53,7 @@ const LONGEST_SID: usize = 64;
 impl Gate {
     /// A gate that lets these origins in.
     pub fn new(origins: Arc<Origins>) -> Arc<Self> {
-        Arc::new(Self { origins, sessions: Mutex::default() })
+        Arc::new(Self { origins, sessions: Mutex::default(), places: Places::default() })
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
@@ -108,11 +113,13 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
     let session = session_of(request.uri().query().unwrap_or_default()).map(str::to_owned);
     let Some(sid) = session else {
         let (parts, body) = request.into_parts();
-        if let Err(limited) = context.chat.limit_handshake(visitor(&parts, &context.proxies).address) {
-            context.metrics.handshake_refused("rate_limited");
-            return limited.into_response();
-        }
-        return next.run(Request::from_parts(unpinned(parts), body)).await;
+        let place = match begin(&context, visitor(&parts, &context.proxies).address) {
+            Ok(place) => place,
+            Err(limited) => return limited.into_response(),
+        };
+        let mut parts = unpinned(parts);
+        parts.extensions.insert(place);
+        return next.run(Request::from_parts(parts, body)).await;
     };
     if let Some(Session::Cut(_)) = gate.sessions().get(&sid) {
         return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
@@ -130,6 +137,17 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
         conn.backlog.answer(bytes);
     }
     response
+}
+
+/// Lets an address begin a session. It may have as many that are no socket, not yet or no more, as it may have sockets: those are refused when
+/// they say CONNECT, with a sentence.
+fn begin(context: &Context, address: IpAddr) -> Result<Place> {
+    context.chat.limit_handshake(address).inspect_err(|_| context.metrics.handshake_refused("rate_limited"))?;
+    let most = context.settings.limits.sockets_per_address.saturating_add(context.hub.count_from(address));
+    context.hub.gate.places.take(address, most).ok_or_else(|| {
+        context.metrics.handshake_refused("sockets_per_address");
+        Error::RateLimited { retry_after: CONNECT_TIMEOUT }
+    })
 }
 
 /// What is asked of a handshake's headers later, and what makes it a websocket.

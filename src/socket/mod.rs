@@ -10,6 +10,7 @@ mod gate;
 mod hub;
 mod nudges;
 mod order;
+mod places;
 mod recovery;
 mod registry;
 mod tally;

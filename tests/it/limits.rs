@@ -60,6 +60,30 @@ async fn one_address_has_so_many_sockets_and_a_place_is_free_again_when_one_leav
 }
 
 #[tokio::test]
+async fn one_address_has_as_many_sessions_that_are_no_sockets_and_they_are_free_again_in_the_end() {
+    let app = TestApp::with("[limits]\nsockets_per_address = 3").await;
+    let ann = app.user("ann").await;
+    let socket = app.socket(&ann).await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let sessions = [open_session(&app).await, open_session(&app).await, open_session(&app).await];
+    let refused = poll(&app, path).await;
+    assert_eq!((refused.status, refused.body["code"].as_str()), (429, Some("rate_limited")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(app.connect(json!({"token": ann.token}), &[]).await.err().as_deref(), Some("429"), "a websocket is a session, too");
+    // Whoever says CONNECT is a socket and makes room for a session; whoever leaves the namespace and stays is none any more.
+    let say = async |packet: &str| app.answer(app.request("POST", &sessions[0]).body(packet.to_owned())).await.status;
+    let open = async || while poll(&app, path).await.status != 200 {};
+    assert_eq!(say(&format!("40{}", json!({"token": ann.token}))).await, 200);
+    timeout(DEADLINE, open()).await.expect("there is room for one more");
+    assert_eq!(say("41").await, 200);
+    let left = async { while !poll(&app, "/metrics").await.body.as_str().is_some_and(|text| text.contains("tidings_sockets 1\n")) {} };
+    timeout(DEADLINE, left).await.expect("it left");
+    assert_eq!(poll(&app, path).await.status, 429);
+    socket.fence().await;
+    timeout(SLOW, open()).await.expect("those who never said CONNECT have ended");
+}
+
+#[tokio::test]
 async fn who_connects_too_often_gets_429_and_those_who_are_connected_stay() {
     let app = TestApp::with("[limits]\nhandshakes = { per_second = 1, burst = 4 }").await;
     let (ann, _, conversation) = app.pair().await;
