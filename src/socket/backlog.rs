@@ -1,13 +1,19 @@
 //! How many bytes a socket is behind: given to it and not yet taken by its transport. The library bounds the packets that wait, not their bytes,
 //! and does not tell of either; but the bytes pass through TCP connections and answers to polls, which are ours.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::adapter::QueueFull;
 use crate::app::Link;
+use crate::clock;
 
 /// What was given to a socket, and what its transport has taken.
 pub struct Backlog {
@@ -15,13 +21,15 @@ pub struct Backlog {
     given: AtomicU64,
     polled: AtomicU64,
     websocket: OnceLock<Link>,
+    /// While something waits: how much had been taken when that was first noticed, and when.
+    still: Mutex<Option<(u64, Instant)>>,
 }
 
 impl Backlog {
     /// Nothing was given yet. The socket may be `most` bytes behind.
     pub fn new(most: usize, websocket: Option<Link>) -> Self {
         let websocket = websocket.map_or_else(OnceLock::new, OnceLock::from);
-        Self { most: most as u64, given: AtomicU64::new(0), polled: AtomicU64::new(0), websocket }
+        Self { most: most as u64, given: AtomicU64::new(0), polled: AtomicU64::new(0), websocket, still: Mutex::default() }
     }
 
     /// Notes that a poll was answered with so many bytes.
@@ -37,6 +45,15 @@ impl Backlog {
     /// How many bytes were given and not yet taken.
     pub fn behind(&self) -> u64 {
         self.given.load(Ordering::Relaxed).saturating_sub(self.taken())
+    }
+
+    /// For how long something waits and nothing was taken, as far as is known from asking this now and then.
+    pub fn stands(&self) -> Duration {
+        let mut still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.taken();
+        let began = still.filter(|(then, _)| *then == taken).map_or_else(clock::instant, |(_, since)| since);
+        *still = (self.behind() > 0).then_some((taken, began));
+        still.map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
     fn taken(&self) -> u64 {
@@ -78,5 +95,22 @@ mod tests {
         // What is taken beyond what was given counts for nothing later.
         backlog.answer(5000);
         assert!(backlog.give(60).is_ok() && backlog.give(40).is_ok() && backlog.give(1).is_err());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn it_stands_from_when_something_waits_until_anything_is_taken() {
+        let (backlog, second) = (Backlog::new(100, None), Duration::from_secs(1));
+        let after = async |seconds: u32| {
+            tokio::time::advance(second * seconds).await;
+            backlog.stands()
+        };
+        assert_eq!(after(9).await, Duration::ZERO, "nothing waits");
+        assert!(backlog.give(50).is_ok());
+        assert_eq!([after(9).await, after(9).await], [Duration::ZERO, 9 * second]);
+        assert!(backlog.give(50).is_ok());
+        assert_eq!(after(1).await, 10 * second, "to be given more is not to take");
+        backlog.answer(60);
+        assert_eq!([after(1).await, after(1).await], [Duration::ZERO, second]);
+        backlog.answer(60);
+        assert_eq!(after(1).await, Duration::ZERO);
     }
 }

@@ -72,6 +72,9 @@ const BANS: Duration = Duration::from_millis(500);
 /// How long a connection may stay without saying CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a poller may leave what waits for it. A websocket that takes nothing is closed by its connection.
+const UNTAKEN: Duration = Duration::from_secs(25);
+
 /// The routes of the Socket.IO service.
 pub fn routes(context: Context, chores: Chores) -> Router {
     let limits = &context.settings.limits;
@@ -145,7 +148,7 @@ fn depart(context: &Context, conn: &Arc<Conn>) {
     }
 }
 
-/// Watches living sockets: tokens that expire, sessions that could not be saved or are in use.
+/// Watches living sockets: tokens that expire, pollers that stay away, sessions that could not be saved or are in use.
 async fn watch(context: Context) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     for n in 1_u64.. {
@@ -160,6 +163,9 @@ async fn watch(context: Context) {
             if end.is_some_and(|end| end <= now) {
                 conn.send(&outbound::failure(&Error::TokenExpired, &Default::default())).ok();
                 context.hub.expel(conn, "token_expired");
+            }
+            if conn.backlog.stands() >= UNTAKEN && !context.hub.is_websocket(conn.sid) {
+                context.hub.cut_for(conn, "untaken");
             }
             if conn.state().is_unsaved {
                 recovery::remember(&context, conn).await;

@@ -1,10 +1,16 @@
 //! HTTP long-polling: the same server behind another transport, and the way from it to a websocket.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tidings::clock;
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::support::{ROOMY, TestApp, User};
+
+/// A poll that brings nothing else is answered by a ping before this.
+const PING: Duration = Duration::from_secs(30);
 
 /// A polling session. Each request goes by a connection of its own, as through a proxy.
 struct Poller<'a> {
@@ -49,7 +55,7 @@ impl<'a> Poller<'a> {
                     return packet;
                 }
             }
-            let response = self.request("GET").send().await.expect("the server answers");
+            let response = self.request("GET").timeout(PING).send().await.expect("the server answers");
             assert_eq!(response.status(), 200);
             let text = response.text().await.expect("text");
             self.waiting = text.split('\u{1e}').map(str::to_owned).collect();
@@ -159,6 +165,32 @@ async fn a_poller_that_stays_away_is_cut_off_when_too_many_bytes_wait_and_one_th
     }
     assert_eq!(app.answer(away.request("GET")).await.status, 400, "its session is over");
     b.send(conversation, "not concerned").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poller_that_leaves_what_waits_for_it_is_closed_within_thirty_seconds_and_is_offline_then() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (a, away, mut polls) = (app.socket(&ann).await, Poller::connect(&app, &bob).await, Poller::connect(&app, &ann).await);
+    let join = format!("421[\"join-conversation\",{conversation}]");
+    away.say(join.clone()).await;
+    polls.say(join).await;
+    let offline = json!({"userId": bob.id, "status": "offline"});
+    let leaves = async {
+        let sent = clock::instant();
+        a.send(conversation, "for both").await;
+        while a.heard_within(Duration::from_secs(32), "user-status-changed").await.arguments[0] != offline {}
+        // With the two seconds for which a page may reload, and not at the first chance: a phone may be in a tunnel.
+        assert!((20..32).contains(&sent.elapsed().as_secs()), "it took {:?}", sent.elapsed());
+        assert_eq!(app.answer(away.request("GET")).await.status, 400, "its session is over");
+        a.send(conversation, "for those who are left").await;
+    };
+    let stays = async {
+        for text in ["for both", "for those who are left"] {
+            assert_eq!(polls.heard("message-received").await["message_text"], text);
+        }
+    };
+    tokio::join!(leaves, stays);
 }
 
 #[tokio::test]
