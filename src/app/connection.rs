@@ -24,7 +24,8 @@ use tokio::{
     task::JoinSet,
 };
 use tower::ServiceExt;
-use tower_http::timeout::TimeoutBody;
+
+use super::prompt::Prompt;
 
 /// Where a request comes from: an extension of every request.
 #[derive(Clone)]
@@ -61,8 +62,8 @@ impl Link {
     }
 }
 
-/// How long a client may take to send its request headers, and between two pieces of a body.
-const SLOWEST: Duration = Duration::from_secs(10);
+/// How long a client may take to send its request headers, and how long a body is waited for.
+pub const SLOWEST: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay unacknowledged: a client that stops reading is closed.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
@@ -135,7 +136,7 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
 async fn serve_one(stream: Stream, peer: Peer, app: Router, mut stop: watch::Receiver<bool>) {
     let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        app.clone().oneshot(request.map(|body| Body::new(TimeoutBody::new(SLOWEST, body))))
+        app.clone().oneshot(request.map(|body| Body::new(Prompt::new(body))))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SLOWEST);

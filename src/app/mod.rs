@@ -1,6 +1,8 @@
 //! Builds everything from the settings and runs it. Imported by `main` and the tests only, but for the [`Peer`] of a request.
 
 mod connection;
+mod prompt;
+
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{

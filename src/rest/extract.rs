@@ -1,6 +1,6 @@
 //! What handlers take from a request: the caller, a JSON body, ids and queries. What is malformed becomes our own error, never a library's text.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use axum::{
     RequestPartsExt,
@@ -64,9 +64,6 @@ impl FromRequestParts<Context> for ClientAddress {
     }
 }
 
-/// How long a whole body may take, however steadily it drips.
-const BODY: Duration = Duration::from_secs(10);
-
 /// A JSON body.
 pub struct Body<T>(pub T);
 
@@ -79,9 +76,9 @@ impl<T: DeserializeOwned> FromRequest<Context> for Body<T> {
         if mime != "application/json" && !(mime.starts_with("application/") && mime.ends_with("+json")) {
             return Err(Error::UnsupportedMediaType);
         }
-        let whole = tokio::time::timeout(BODY, Bytes::from_request(request, api)).await;
-        let bytes = whole.map_err(|_| Error::invalid("The body took too long"))?.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Error::TooLarge } else { Error::invalid("The body could not be read") }
+        let bytes = Bytes::from_request(request, api).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+            _ => Error::invalid("The body could not be read, or came too slowly"),
         })?;
         serde_json::from_slice(&bytes).map(Self).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => Error::invalid("The body does not have the expected fields"),

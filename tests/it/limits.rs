@@ -140,6 +140,46 @@ async fn a_request_whose_head_or_body_does_not_come_is_ended() {
     }
 }
 
+/// Sends a start and then a byte each second, until the server ends the connection; what it answered.
+async fn drip(app: &TestApp, start: String) -> String {
+    let mut connection = TcpStream::connect(app.address).await.expect("connects");
+    let (mut ear, mut mouth) = connection.split();
+    let mut answer = Vec::new();
+    let drip = async {
+        mouth.write_all(start.as_bytes()).await.expect("is sent");
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        while mouth.write_all(b" ").await.is_ok() {
+            tick.tick().await;
+        }
+        std::future::pending().await
+    };
+    let ended = async {
+        tokio::select! {
+            // What is sent to a closed connection resets it.
+            end = ear.read_to_end(&mut answer) => drop(end),
+            () = drip => {}
+        }
+    };
+    timeout(SLOW, ended).await.expect("the connection is closed");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_drips_is_ended_on_both_transports() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let session = open_session(&app).await;
+    let connect = format!("40{}", json!({"token": ann.token}));
+    assert_eq!(app.answer(app.request("POST", &session).body(connect)).await.status, 200);
+    let head = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\n{more}content-length: 900\r\n\r\n");
+    let login = head("/api/auth/traveller/login", "content-type: application/json\r\n");
+    let start = clock::instant();
+    let (answered, _) = tokio::join!(drip(&app, login), drip(&app, head(&session, "")));
+    assert!(answered.starts_with("HTTP/1.1 400") && answered.contains("\"code\":\"invalid_payload\""), "{answered}");
+    assert!(start.elapsed() > Duration::from_secs(9), "not before its time: {:?}", start.elapsed());
+    app.socket(&ann).await.fence().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_say_connect_in_time_is_closed_on_both_transports() {
     let app = TestApp::start().await;
