@@ -96,6 +96,7 @@ mod tests {
         backlog.answer(5000);
         assert!(backlog.give(60).is_ok() && backlog.give(40).is_ok() && backlog.give(1).is_err());
     }
+
     #[tokio::test(start_paused = true)]
     async fn it_stands_from_when_something_waits_until_anything_is_taken() {
         let (backlog, second) = (Backlog::new(100, None), Duration::from_secs(1));
