@@ -63,12 +63,16 @@ pub fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How long it takes to write a page and have it on disk, in microseconds, `times` times.
+/// How long a server is left alone where one message at a time is measured.
+pub const PAUSE: Duration = Duration::from_millis(3);
+
+/// How long it takes to write a page and have it on disk, in microseconds, `times` times, with a pause before each.
 pub fn fsync(folder: &Path, times: usize) -> Result<Vec<f64>> {
     let path = folder.join("fsync");
     let mut file = fs::File::create(&path)?;
     let mut took = Vec::with_capacity(times);
     for _ in 0..times {
+        std::thread::sleep(PAUSE);
         file.write_all(&[7; 4096])?;
         let start = Instant::now();
         rustix::fs::fdatasync(&file)?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::{Findings, Scale};
 use crate::{
     progress,
-    report::Table,
+    report::{Goal, Table},
     samples::percentile,
     server::{Bench, Kind, Server},
     swarm::{Client, Ear, Heard, Mouth, Swarm, number_in},
@@ -97,7 +97,11 @@ pub fn run(bench: &Bench, scale: &Scale) -> Result<Findings> {
             }
         }
     }
-    Ok(Findings { tables: vec![table], goals: Vec::new() })
+    let mut goals = Vec::new();
+    if let Some(ratio) = table.ratio("tidings, it stops reading", "tidings, it reads", 1) {
+        goals.push(Goal::at_most("p99 of the others in a room, when one stops reading", 1.2, "×", &ratio));
+    }
+    Ok(Findings { tables: vec![table], goals })
 }
 
 fn run_once(server: &Server, kind: Kind, followers: usize, measured: Duration, is_slow: bool) -> Result<[f64; 5]> {
