@@ -181,7 +181,7 @@ pub enum Fact {
     Expelled(UserId),
 }
 
-/// Carries news to sockets. Must not block: it is called from the writer's task, in the order in which things were stored.
+/// Carries news to sockets. Must not block: it is called from the teller's task, in the order in which things were stored.
 pub trait Outbox: Send + Sync + 'static {
     /// Tells `event` to each socket of `audience`, on every node.
     fn tell(&self, audience: Audience, event: Event);

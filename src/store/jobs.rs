@@ -10,7 +10,7 @@ use super::{Message, Session, SupportMessage, Ticket};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
-/// Who waits for a write. Told exactly once, after the commit or the failure, from the writer's task: it must not block.
+/// Who waits for a write. Told exactly once, after the commit or the failure, from the teller's task: it must not block.
 pub struct Done<T>(Option<Box<dyn FnOnce(Result<T>) + Send + Sync>>);
 
 impl<T> Done<T> {

@@ -1,7 +1,8 @@
 //! The writer: one task that owns every write of messages, marks and tickets. It takes what has queued, writes it as one transaction, and
-//! after the commit tells each caller in order. So one fsync pays for a batch, under no load a batch is one message and nothing waits, and
-//! the order of ids is the order of commits is the order in which callers are told. What a caller does with its news is not
-//! decided here, and the SQL of each job is in `writes`.
+//! after the commit has each caller told in order. So one fsync pays for a batch, under no load a batch is one message and nothing waits, and
+//! the order of ids is the order of commits is the order in which callers are told. That is done by a second task, the teller, which wakes the
+//! sockets from the threads that they are on, and while the writer is at the next batch. What a caller does with its news is not decided here,
+//! and the SQL of each job is in `writes`.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -36,15 +37,18 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 impl Writer {
     /// Starts the task, on a thread of its own where it blocks. `queue` jobs may wait, `batch` of them share a transaction.
     pub fn start(store: Arc<Store>, metrics: Arc<Metrics>, vital: &Vital, queue: usize, batch: usize) -> Self {
-        let (queue, mut receiver) = mpsc::channel(queue);
+        let (queue, receiver) = mpsc::channel(queue);
+        let (news, told) = mpsc::channel(UNTOLD);
         let busy = Arc::<Mutex<Option<Instant>>>::default();
         let (note, blocks) = (busy.clone(), store.write.blocks());
+        vital.spawn("teller", tell_all(told, metrics.clone()));
         let work = async move {
+            let mut callers = Callers { waiting: receiver, news, metrics };
             let mut jobs = Vec::new();
-            while receiver.recv_many(&mut jobs, batch).await > 0 {
+            while callers.waiting.recv_many(&mut jobs, batch).await > 0 {
                 *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::instant());
                 crate::faults::strike("writer");
-                store.commit(std::mem::take(&mut jobs), &mut receiver, &metrics).await;
+                store.commit(std::mem::take(&mut jobs), &mut callers).await;
                 *note.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
         };
@@ -87,6 +91,68 @@ impl Writer {
     }
 }
 
+/// How many batches may be committed and not yet told; then the writer waits.
+const UNTOLD: usize = 4;
+/// For how long the teller tells without letting the tasks beside it run.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
+/// What became of jobs, in order, and since when it is so.
+struct News {
+    since: Instant,
+    outcomes: Vec<(Job, Result<Outcome>)>,
+}
+
+/// Those who wait for the writer: with jobs that it has not taken yet, and for news of those that it has done.
+struct Callers {
+    waiting: mpsc::Receiver<Job>,
+    news: mpsc::Sender<News>,
+    metrics: Arc<Metrics>,
+}
+
+impl Callers {
+    /// Tells the callers of a batch that it is committed.
+    async fn tell_stored(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+        let committed = clock::instant();
+        self.metrics.committed(jobs.len(), jobs.iter().filter_map(Job::accepted).map(|accepted| committed - accepted));
+        self.tell(jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect()).await;
+    }
+
+    /// Tells the callers of a batch why it is not stored.
+    async fn tell_failed(&self, jobs: Vec<Job>, e: &DbErr) {
+        self.tell(jobs.into_iter().map(|job| (job, Err(refusal(e)))).collect()).await;
+    }
+
+    /// Refuses all who wait now.
+    async fn refuse(&mut self) {
+        let refused = std::iter::from_fn(|| self.waiting.try_recv().ok()).map(|job| (job, Err(Error::Unavailable))).collect();
+        self.tell(refused).await;
+    }
+
+    async fn tell(&self, outcomes: Vec<(Job, Result<Outcome>)>) {
+        // Without the teller the process ends.
+        self.news.send(News { since: clock::instant(), outcomes }).await.ok();
+    }
+}
+
+/// Tells all callers what became of their jobs, in order.
+async fn tell_all(mut news: mpsc::Receiver<News>, metrics: Arc<Metrics>) {
+    while let Some(News { since, outcomes }) = news.recv().await {
+        let mut start = clock::instant();
+        for (job, outcome) in outcomes {
+            let is_stored = job.accepted().is_some() && outcome.is_ok();
+            tell(job, outcome);
+            let now = clock::instant();
+            if is_stored {
+                metrics.delivered(now - since);
+            }
+            if now - start > AT_ONCE {
+                tokio::task::yield_now().await;
+                start = clock::instant();
+            }
+        }
+    }
+}
+
 /// What one job of a transaction has to tell.
 pub(super) enum Outcome {
     Message(Stored<Message>),
@@ -112,25 +178,25 @@ impl From<DbErr> for Failed {
 impl Store {
     /// Writes the jobs as one transaction. When something in it fails they are written one by one, so that a bad one fails alone; when the
     /// database is away, those who wait behind them fail too, for they have waited as long.
-    async fn commit(&self, jobs: Vec<Job>, waiting: &mut mpsc::Receiver<Job>, metrics: &Metrics) {
-        let outcomes = match self.attempt_again(&jobs, false, waiting).await {
-            Err(e) if is_duplicate(&e) => self.attempt_again(&jobs, true, waiting).await,
+    async fn commit(&self, jobs: Vec<Job>, callers: &mut Callers) {
+        let outcomes = match self.attempt_again(&jobs, false, callers).await {
+            Err(e) if is_duplicate(&e) => self.attempt_again(&jobs, true, callers).await,
             other => other,
         };
         self.health.note(&outcomes);
         match outcomes {
-            Ok(outcomes) => tell_stored(jobs, outcomes, metrics),
+            Ok(outcomes) => callers.tell_stored(jobs, outcomes).await,
             Err(e) if is_away(&e) => {
-                jobs.into_iter().for_each(|job| tell(job, Err(refusal(&e))));
-                refuse_all(waiting);
+                callers.tell_failed(jobs, &e).await;
+                callers.refuse().await;
             }
-            Err(e) if jobs.len() == 1 || is_collision(&e) => jobs.into_iter().for_each(|job| tell(job, Err(refusal(&e)))),
+            Err(e) if jobs.len() == 1 || is_collision(&e) => callers.tell_failed(jobs, &e).await,
             Err(_) => {
                 for job in jobs {
-                    let job = [job];
-                    match self.attempt_again(&job, true, waiting).await {
-                        Ok(outcomes) => tell_stored(job.into(), outcomes, metrics),
-                        Err(e) => job.into_iter().for_each(|job| tell(job, Err(refusal(&e)))),
+                    let job = vec![job];
+                    match self.attempt_again(&job, true, callers).await {
+                        Ok(outcomes) => callers.tell_stored(job, outcomes).await,
+                        Err(e) => callers.tell_failed(job, &e).await,
                     }
                 }
             }
@@ -139,13 +205,13 @@ impl Store {
 
     /// One transaction; again, when it collided with another node's or with the legacy backend's, or lost its connection. An unclear one is
     /// settled before anything else is written, for what is stored is told in the order of its ids.
-    async fn attempt_again(&self, jobs: &[Job], look: bool, waiting: &mut mpsc::Receiver<Job>) -> Result<Vec<Outcome>, DbErr> {
+    async fn attempt_again(&self, jobs: &[Job], look: bool, callers: &mut Callers) -> Result<Vec<Outcome>, DbErr> {
         let mut pauses = PAUSES.iter();
         loop {
             match self.attempt(jobs, look).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(Failed::Unclear(outcomes)) => {
-                    return if self.settle(&outcomes, waiting).await? { Ok(outcomes) } else { Err(lost()) };
+                    return if self.settle(&outcomes, callers).await? { Ok(outcomes) } else { Err(lost()) };
                 }
                 Err(Failed::Before(e)) => {
                     let may_pass = is_collision(&e) || is_broken(&e) && !matches!(e, DbErr::ConnectionAcquire(_));
@@ -172,12 +238,12 @@ impl Store {
     }
 
     /// Waits until the database tells what became of a commit. Whoever comes meanwhile is refused: nothing waits for a database that is away.
-    async fn settle(&self, outcomes: &[Outcome], waiting: &mut mpsc::Receiver<Job>) -> Result<bool, DbErr> {
+    async fn settle(&self, outcomes: &[Outcome], callers: &mut Callers) -> Result<bool, DbErr> {
         tracing::warn!(jobs = outcomes.len(), "a commit was not answered; its writes are looked up");
         loop {
             match self.is_committed(outcomes).await {
                 Err(e) if is_away(&e) || is_collision(&e) => {
-                    refuse_all(waiting);
+                    callers.refuse().await;
                     tokio::time::sleep(SETTLE_PAUSE).await;
                 }
                 settled => {
@@ -219,25 +285,6 @@ fn lost() -> DbErr {
 
 fn refusal(e: &DbErr) -> Error {
     if is_orphan(e) { Error::NotFound("Conversation not found") } else { failure(e.clone()) }
-}
-
-fn refuse_all(waiting: &mut mpsc::Receiver<Job>) {
-    while let Ok(job) = waiting.try_recv() {
-        tell(job, Err(Error::Unavailable));
-    }
-}
-
-/// Tells the callers of a batch, in order, that it is committed.
-fn tell_stored(jobs: Vec<Job>, outcomes: Vec<Outcome>, metrics: &Metrics) {
-    let committed = clock::instant();
-    metrics.committed(jobs.len(), jobs.iter().filter_map(Job::accepted).map(|accepted| committed - accepted));
-    for (job, outcome) in jobs.into_iter().zip(outcomes) {
-        let is_message = job.accepted().is_some();
-        tell(job, Ok(outcome));
-        if is_message {
-            metrics.delivered(committed.elapsed());
-        }
-    }
 }
 
 fn tell(job: Job, outcome: Result<Outcome>) {
