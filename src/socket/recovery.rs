@@ -96,8 +96,17 @@ fn parse_positions(text: &str) -> impl Iterator<Item = (Room, i64)> {
     })
 }
 
+/// Whether this may be a private id at all. The database is not asked for anything else, for it may refuse some texts, and asks for many
+/// clients at once.
+fn is_pid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// Looks up what a client says it was, and verifies its rights anew. Fails only when that cannot be known now.
 pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&str>) -> Result<Option<Restored>> {
+    if !is_pid(pid) {
+        return Ok(None);
+    }
     let Some(session) = context.chat.find_session(pid).await? else { return Ok(None) };
     let mut restored = Restored { pid: session.pid, guest_of: None, following: Vec::new() };
     let Some(actor) = &conn.actor else {

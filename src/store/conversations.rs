@@ -43,8 +43,11 @@ pub struct InboxFilter {
 impl Store {
     /// The two users of a conversation.
     pub async fn find_members(&self, id: ConversationId) -> Result<Option<(UserId, UserId)>> {
-        let row = conversation::Entity::find_by_id(id).one(&self.read).await.map_err(failure)?;
-        Ok(row.map(|c| (c.user1_id, c.user2_id)))
+        let read = |ids: Vec<ConversationId>| async move {
+            let rows = conversation::Entity::find().filter(conversation::Column::Id.is_in(ids)).all(&self.read).await.map_err(failure)?;
+            Ok(rows.into_iter().map(|row| (row.id, (row.user1_id, row.user2_id))).collect())
+        };
+        self.gathered.members.get(id, read).await
     }
 
     /// The conversation of two users, in whichever order an old row has them.
@@ -93,7 +96,7 @@ impl Store {
             }
             Ok(contacts)
         };
-        Ok(self.contacts.get(user, read).await?.unwrap_or_default())
+        Ok(self.gathered.contacts.get(user, read).await?.unwrap_or_default())
     }
 
     /// The inbox of `user`, newest activity first: one statement that seeks the last and counts the unread messages of each conversation.

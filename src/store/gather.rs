@@ -28,14 +28,14 @@ impl<K, V> Default for Gather<K, V> {
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Clone> Gather<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone> Gather<K, V> {
     /// What `read` finds for a key, asked together with others' keys. It gets them repeated up to a power of two, so that its statements
     /// have few different forms.
     pub async fn get<R>(&self, key: K, read: impl Fn(Vec<K>) -> R) -> Result<Option<V>>
     where
         R: Future<Output = Result<HashMap<K, V>>>,
     {
-        let mut told = self.ask(key);
+        let mut told = self.ask(&key);
         loop {
             let turn = tokio::select! {
                 biased;
@@ -43,15 +43,15 @@ impl<K: Copy + Eq + Hash, V: Clone> Gather<K, V> {
                     Ok(answer) => return answer,
                     // Whoever was reading has given up.
                     Err(_) => {
-                        told = self.ask(key);
+                        told = self.ask(&key);
                         continue;
                     }
                 },
                 turn = self.turn.acquire() => turn,
             };
             let asked = self.take();
-            let mut keys: Vec<K> = asked.iter().map(|(key, _)| *key).collect();
-            keys.resize(keys.len().next_power_of_two(), key);
+            let mut keys: Vec<K> = asked.iter().map(|(key, _)| key.clone()).collect();
+            keys.resize(keys.len().next_power_of_two(), key.clone());
             let found = read(keys).await;
             for (key, tell) in asked {
                 tell.send(found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone)).ok();
@@ -60,9 +60,9 @@ impl<K: Copy + Eq + Hash, V: Clone> Gather<K, V> {
         }
     }
 
-    fn ask(&self, key: K) -> oneshot::Receiver<Result<Option<V>>> {
+    fn ask(&self, key: &K) -> oneshot::Receiver<Result<Option<V>>> {
         let (tell, told) = oneshot::channel();
-        self.waiting().push((key, tell));
+        self.waiting().push((key.clone(), tell));
         told
     }
 

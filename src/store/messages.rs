@@ -1,9 +1,12 @@
 //! The queries on `messages`: pages of history, and what was stored since. Messages are written by the `writer` alone.
 
+use std::collections::HashMap;
+
 use entity::{ConversationId, MessageId, UserId, message};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::write::marks;
 use super::{Store, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -47,6 +50,9 @@ impl From<message::Model> for Message {
         }
     }
 }
+
+/// The id of the newest message of a conversation `c`, or 0.
+const NEWEST: &str = "COALESCE((SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1), 0)";
 
 impl Store {
     /// A page of a conversation, oldest first, and whether there is more in the page's direction.
@@ -93,8 +99,13 @@ impl Store {
 
     /// The id of the newest message of a conversation, or 0.
     pub async fn newest_message(&self, conversation: ConversationId) -> Result<i64> {
-        let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM messages WHERE conversation_id = ?", vec![conversation.into()]).await?;
-        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+        let read = |ids: Vec<ConversationId>| async move {
+            let sql = format!("SELECT c.id, {NEWEST} FROM conversations c WHERE c.id IN ({})", marks(ids.len()));
+            let rows = self.rows(&sql, ids.into_iter().map(Into::into).collect()).await?;
+            let pair = |row: &QueryResult| Ok((ConversationId(row.try_get_by_index(0)?), row.try_get_by_index(1)?));
+            rows.iter().map(pair).collect::<Result<_, _>>().map_err(failure)
+        };
+        Ok(self.gathered.newest.get(conversation, read).await?.unwrap_or_default())
     }
 
     /// The id of the newest message of all, or 0.
@@ -116,10 +127,23 @@ impl Store {
 
     /// The conversation of a user with the newest message, and that message.
     pub async fn newest_conversation(&self, user: UserId) -> Result<Option<(ConversationId, MessageId)>> {
-        let sql = "SELECT c.id, COALESCE((SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1), 0) AS newest \
-                   FROM conversations c WHERE c.user1_id = ? OR c.user2_id = ? ORDER BY newest DESC LIMIT 1";
-        let rows = self.rows(sql, vec![user.into(), user.into()]).await?;
-        let pair = rows.first().map(|row| Ok((ConversationId(row.try_get_by_index(0)?), MessageId(row.try_get_by_index(1)?))));
-        pair.transpose().map_err(failure)
+        let read = |users: Vec<UserId>| async move {
+            let of =
+                |column| format!("SELECT c.{column}, {NEWEST}, c.id FROM conversations c WHERE c.{column} IN ({})", marks(users.len()));
+            let values = users.iter().chain(&users).map(|user| user.0.into()).collect();
+            let mut latest = HashMap::new();
+            for row in self.rows(&format!("{} UNION ALL {}", of("user1_id"), of("user2_id")), values).await? {
+                let columns = || {
+                    Ok((UserId(row.try_get_by_index(0)?), MessageId(row.try_get_by_index(1)?), ConversationId(row.try_get_by_index(2)?)))
+                };
+                let (user, newest, conversation) = columns().map_err(failure)?;
+                let known = latest.entry(user).or_insert((conversation, newest));
+                if known.1 < newest {
+                    *known = (conversation, newest);
+                }
+            }
+            Ok(latest)
+        };
+        self.gathered.latest.get(user, read).await
     }
 }

@@ -40,7 +40,7 @@ use crate::config::Pool;
 use crate::error::Result;
 use connections::Connections;
 use dialect::statement;
-use entity::UserId;
+use entity::{ConversationId, MessageId, UserId};
 use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_orphan};
 use gather::Gather;
 use health::Health;
@@ -56,8 +56,18 @@ pub struct Store {
     /// Whether other nodes write here, too.
     is_shared: bool,
     health: Health,
+    gathered: Gathered,
+}
+
+/// What clients have read when they come, and when they come back.
+#[derive(Default)]
+struct Gathered {
     users: Gather<UserId, User>,
     contacts: Gather<UserId, Vec<UserId>>,
+    members: Gather<ConversationId, (UserId, UserId)>,
+    newest: Gather<ConversationId, i64>,
+    sessions: Gather<String, Session>,
+    latest: Gather<UserId, (ConversationId, MessageId)>,
 }
 
 impl Store {
@@ -75,8 +85,7 @@ impl Store {
         schema::migrate_aloud(&url, &one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
-        let (health, users, contacts) = Default::default();
-        Ok(Self { read, write, schema, is_shared, health, users, contacts })
+        Ok(Self { read, write, schema, is_shared, health: Health::default(), gathered: Gathered::default() })
     }
 
     /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.

@@ -20,8 +20,12 @@ pub struct Session {
 impl Store {
     /// The session with this private id.
     pub async fn find_session(&self, pid: &str) -> Result<Option<Session>> {
-        let row = recovery_session::Entity::find_by_id(pid).one(&self.read).await.map_err(failure)?;
-        Ok(row.map(|r| Session { pid: r.pid, user: r.user_id, follows: r.follows, used_at: r.used_at }))
+        let read = |pids: Vec<String>| async move {
+            let rows = recovery_session::Entity::find().filter(recovery_session::Column::Pid.is_in(pids)).all(&self.read).await;
+            let session = |r: recovery_session::Model| Session { pid: r.pid, user: r.user_id, follows: r.follows, used_at: r.used_at };
+            Ok(rows.map_err(failure)?.into_iter().map(|row| (row.pid.clone(), session(row))).collect())
+        };
+        self.gathered.sessions.get(pid.to_owned(), read).await
     }
 
     /// Removes the sessions that nobody has used since `moment`.

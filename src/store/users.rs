@@ -62,7 +62,7 @@ impl Store {
             let rows = user::Entity::find().filter(user::Column::Id.is_in(ids)).all(&self.read).await.map_err(failure)?;
             Ok(rows.into_iter().map(|row| (row.id, User::from(row))).collect())
         };
-        self.users.get(id, read).await
+        self.gathered.users.get(id, read).await
     }
 
     /// The user with this e-mail address, which is given in lower case.
