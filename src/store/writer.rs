@@ -5,7 +5,7 @@
 //! and the SQL of each job is in `writes`.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,8 +25,18 @@ use crate::vital::Vital;
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
-    /// Since when it has been at its present batch.
-    busy: Arc<Mutex<Option<Instant>>>,
+    /// Of the writer, and of the teller.
+    busy: [Busy; 2],
+}
+
+/// Since when somebody has been at the present batch.
+#[derive(Clone, Default)]
+struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How long to wait before each new attempt of a transaction that collided, or whose connection broke before the commit.
@@ -39,17 +49,17 @@ impl Writer {
     pub fn start(store: Arc<Store>, metrics: Arc<Metrics>, vital: &Vital, queue: usize, batch: usize) -> Self {
         let (queue, receiver) = mpsc::channel(queue);
         let (news, told) = mpsc::channel(UNTOLD);
-        let busy = Arc::<Mutex<Option<Instant>>>::default();
-        let (note, blocks) = (busy.clone(), store.write.blocks());
-        vital.spawn("teller", tell_all(told, metrics.clone()));
+        let (writing, telling, blocks) = (Busy::default(), Busy::default(), store.write.blocks());
+        let busy = [writing.clone(), telling.clone()];
+        vital.spawn("teller", tell_all(told, metrics.clone(), telling));
         let work = async move {
             let mut callers = Callers { waiting: receiver, news, metrics };
             let mut jobs = Vec::new();
             while callers.waiting.recv_many(&mut jobs, batch).await > 0 {
-                *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::instant());
+                *writing.since() = Some(clock::instant());
                 crate::faults::strike("writer");
                 store.commit(std::mem::take(&mut jobs), &mut callers).await;
-                *note.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                *writing.since() = None;
             }
         };
         if blocks {
@@ -65,9 +75,9 @@ impl Writer {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// For how long the writer has been at its present batch, if there is one.
+    /// For how long one batch has been written or told, if there is one.
     pub fn busy_for(&self) -> Option<Duration> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+        self.busy.iter().filter_map(|busy| *busy.since()).map(|since| since.elapsed()).max()
     }
 
     /// Whether the task has ended: nothing will be written any more.
@@ -135,9 +145,10 @@ impl Callers {
 }
 
 /// Tells all callers what became of their jobs, in order.
-async fn tell_all(mut news: mpsc::Receiver<News>, metrics: Arc<Metrics>) {
+async fn tell_all(mut news: mpsc::Receiver<News>, metrics: Arc<Metrics>, telling: Busy) {
     while let Some(News { since, outcomes }) = news.recv().await {
         let mut start = clock::instant();
+        *telling.since() = Some(start);
         for (job, outcome) in outcomes {
             let is_stored = job.accepted().is_some() && outcome.is_ok();
             tell(job, outcome);
@@ -150,6 +161,7 @@ async fn tell_all(mut news: mpsc::Receiver<News>, metrics: Arc<Metrics>) {
                 start = clock::instant();
             }
         }
+        *telling.since() = None;
     }
 }
 

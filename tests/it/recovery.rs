@@ -1,5 +1,6 @@
 //! Connection state recovery on the wire: who is offered it, what a client that was cut off gets back, and what it does not.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{ROOMY, Socket, TestApp, User, token};
@@ -124,6 +125,42 @@ async fn without_an_offset_what_was_stored_since_the_join_is_missed() {
     assert_eq!(texts(&back(&app, &ann, &pid, None).await).await, ["after"]);
     for nonsense in ["", "x", "-1.-1", "99999999999999999999.0", "1.2.3", "' OR 1=1"] {
         assert_eq!(texts(&back(&app, &ann, &pid, Some(nonsense)).await).await, ["after"], "{nonsense:?} is no offset");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_in_the_place_of_a_private_id_harms_nobody() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let b = app.socket(&bob).await;
+    let (a, pid, offset) = following(&app, &ann, &b, conversation).await;
+    a.cut();
+    b.send(conversation, "missed").await;
+    // They ask at once, so that one statement may be for several.
+    let nonsense = ["", "\0", &"\0".repeat(32), "ffffffffffffffffffffffffffffffff", &"é".repeat(16), "' OR 1=1", &"f".repeat(100_000)];
+    let strangers = nonsense.map(|pid| back(&app, &bob, pid, None));
+    let (strangers, found) = tokio::join!(join_all(strangers), back(&app, &ann, &pid, Some(&offset)));
+    assert_eq!(texts(&found).await, ["missed"]);
+    for stranger in strangers {
+        stranger.fence().await;
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_come_back_at_once_each_gets_their_own() {
+    let app = TestApp::with(ROOMY).await;
+    let mut cut = Vec::new();
+    for n in 0..20 {
+        let (ann, bob) = (app.user(&format!("ann{n}")).await, app.user(&format!("bob{n}")).await);
+        let (conversation, b) = (app.conversation(&ann, &bob).await, app.socket(&bob).await);
+        let (a, pid, offset) = following(&app, &ann, &b, conversation).await;
+        a.cut();
+        b.send(conversation, &format!("missed {n}")).await;
+        cut.push((ann, pid, offset));
+    }
+    let found = join_all(cut.iter().map(|(ann, pid, offset)| back(&app, ann, pid, Some(offset)))).await;
+    for (n, socket) in found.iter().enumerate() {
+        assert_eq!(texts(socket).await, [format!("missed {n}")]);
     }
 }
 
