@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -63,11 +63,8 @@ impl Server {
         let secret = secret(&settings)?;
         let store = Arc::new(Store::open(&settings.database_url, &settings.database, settings.redis_url.is_some()).await?);
         let address = settings.address().ok_or("The configured host is not an address.")?;
-        let (listener, address) = listen(address).await?;
-        let watched = match settings.metrics.address() {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
+        let (listener, address) = listen(address)?;
+        let watched = settings.metrics.address().map(listen).transpose()?;
 
         let origins = Arc::new(Origins::parse(settings.origins.iter().map(String::as_str))?);
         let proxies = Arc::new(Proxies::parse(settings.trusted_proxies.iter().map(String::as_str))?);
@@ -135,10 +132,20 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let listener = TcpListener::bind(address).await.map_err(|e| format!("Cannot listen on {address}: {e}."))?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
-    Ok((listener, address))
+/// How many connections may wait to be accepted; the system has a limit of its own, too (`net.core.somaxconn`). Those beyond are not refused but
+/// forgotten, and try again after a second: when all clients of another node come here at once, that is what they would wait for.
+const BACKLOG: u32 = 65_535;
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    open().map_err(|e: std::io::Error| format!("Cannot listen on {address}: {e}."))
 }
 
 /// The metrics on a port of their own.
