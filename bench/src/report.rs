@@ -131,6 +131,9 @@ fn short(value: f64) -> String {
     format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Where the time and the memory go, and why goals are not met: by hand, from other tools.
+const PROFILE: &str = include_str!("../profile.md");
+
 /// Everything.
 #[derive(Default)]
 pub struct Report {
@@ -194,7 +197,7 @@ impl Report {
         for table in &self.tables {
             text += &table.markdown();
         }
-        text
+        text + PROFILE
     }
 }
 
