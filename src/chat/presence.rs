@@ -26,8 +26,8 @@ pub(super) struct Online {
     pub(super) name: Arc<str>,
     sockets: HashSet<SocketId>,
     pub(super) contacts: BTreeSet<UserId>,
-    /// Whether all contacts are known; else they are read as soon as the database answers.
-    is_complete: bool,
+    /// Whether the contacts could not be read; then they are as soon as the database answers.
+    is_unread: bool,
     /// Counts the times that the last socket went, so that a grace period knows whether it is still the newest.
     departures: u64,
 }
@@ -70,7 +70,7 @@ impl Chat {
             let mut users = self.presence.lock();
             let known = (!users.here.contains_key(&user), users.is_online(user));
             let fresh =
-                || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), is_complete: false, departures: 0 };
+                || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), is_unread: false, departures: 0 };
             users.here.entry(user).or_insert_with(fresh).sockets.insert(socket);
             known
         };
@@ -98,14 +98,14 @@ impl Chat {
         let contacts = read.unwrap_or_else(|_| known());
         if let Some(entry) = users.here.get_mut(&user) {
             entry.contacts.extend(contacts);
-            entry.is_complete = is_complete;
+            entry.is_unread = !is_complete;
         }
         is_complete
     }
 
     /// Reads the contacts that could not be read when their users came, and tells both sides what they have not heard.
     pub(super) async fn learn_contacts(&self) {
-        let pending = |(user, entry): (&UserId, &Online)| (!entry.is_complete).then(|| (*user, entry.name.clone()));
+        let pending = |(user, entry): (&UserId, &Online)| entry.is_unread.then(|| (*user, entry.name.clone()));
         let unknown: Vec<_> = self.presence.lock().here.iter().filter_map(pending).collect();
         for (user, name) in unknown {
             if !self.read_contacts(user).await {

@@ -1,5 +1,7 @@
 //! Who is online, and who is told: contacts, and nobody else.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Heard, ROOMY, Socket, TestApp, User, millis};
@@ -21,6 +23,26 @@ async fn online(app: &TestApp, user: &User, contacts: &[&User]) -> Socket {
     let ids: Vec<i64> = contacts.iter().map(|contact| contact.id).collect();
     assert_eq!(socket.heard("online-users").await, json!(ids));
     socket
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_is_told_once_however_long_it_takes_to_read_whom_to_tell() {
+    let app = TestApp::with(&quick()).await;
+    let (ann, bob, _) = app.pair().await;
+    let b = online(&app, &bob, &[]).await;
+    if !app.database.lock_reads().await {
+        println!("skipped: who reads SQLite waits for nobody");
+        return;
+    }
+    let a = app.socket(&ann).await;
+    // Each second the server reads the contacts that could not be read before; these can.
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    app.database.unlock().await;
+    assert_eq!(a.heard("online-users").await, json!([bob.id]));
+    assert_eq!(b.heard("user-online").await["userId"], ann.id);
+    a.close().await;
+    b.heard("user-offline").await;
+    assert_eq!(b.rest_of("user-online").await, NONE);
 }
 
 #[tokio::test]

@@ -173,7 +173,18 @@ impl Database {
         self.connection.execute_unprepared(lock).await.expect("the tables can be locked");
     }
 
-    /// Undoes [`lock`](Self::lock).
+    /// Lets nobody read conversations, until [`unlock`](Self::unlock). False where readers wait for nobody.
+    pub async fn lock_reads(&self) -> bool {
+        let lock = match self.backend {
+            DbBackend::Sqlite => return false,
+            DbBackend::MySql => "LOCK TABLES conversations WRITE",
+            _ => "BEGIN; LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE",
+        };
+        self.connection.execute_unprepared(lock).await.expect("the table can be locked");
+        true
+    }
+
+    /// Undoes [`lock`](Self::lock) and [`lock_reads`](Self::lock_reads).
     pub async fn unlock(&self) {
         let unlock = if self.backend == DbBackend::MySql { "UNLOCK TABLES" } else { "COMMIT" };
         self.connection.execute_unprepared(unlock).await.expect("the tables can be unlocked");
