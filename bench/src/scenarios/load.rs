@@ -36,7 +36,8 @@ fn run_one(bench: &Bench, kind: Kind, template: &Path, load: Load) -> Result<(Ou
 
 /// The same with the copy in a folder.
 fn run_in(bench: &Bench, kind: Kind, folder: &Path, template: &Path, load: Load) -> Result<(Outcome, f64)> {
-    let file = folder.join("load.db");
+    // The scenarios of a self-check run at the same time.
+    let file = folder.join(template.with_extension("db").file_name().context("a template has a name")?);
     database::copy(template, &file)?;
     let server = bench.start_on(kind, &file)?;
     let (outcome, [before, after], heard) =
