@@ -17,6 +17,7 @@ mod schema;
 mod sessions;
 mod settle;
 mod sqlite;
+mod teller;
 mod tickets;
 mod users;
 mod write;

@@ -1,21 +1,18 @@
 //! The writer: one task that owns every write of messages, marks and tickets. It takes what has queued, writes it as one transaction, and
 //! after the commit has each caller told in order. So one fsync pays for a batch, under no load a batch is one message and nothing waits, and
-//! the order of ids is the order of commits is the order in which callers are told. That is done by a second task, the teller, which wakes the
-//! sockets from the threads that they are on, and while the writer is at the next batch. What a caller does with its news is not decided here,
-//! and the SQL of each job is in `writes`.
+//! the order of ids is the order of commits is the order in which callers are told. How they are told stands in `teller`, and the SQL of each
+//! job in `writes`.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnAcquireErr, DbErr};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::jobs::{Done, Job, Marked, NewMessage, Stored, SupportWritten};
+use super::teller::{Busy, Callers};
 use super::write::Transaction;
 use super::writes::How;
-use super::{Message, Store, failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, writes};
+use super::{Message, Store, is_away, is_broken, is_collision, is_duplicate, writes};
 use crate::clock::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -29,16 +26,6 @@ pub struct Writer {
     busy: [Busy; 2],
 }
 
-/// Since when somebody has been at the present batch.
-#[derive(Clone, Default)]
-struct Busy(Arc<Mutex<Option<Instant>>>);
-
-impl Busy {
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// How long to wait before each new attempt of a transaction that collided, or whose connection broke before the commit.
 const PAUSES: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200)];
 /// How soon a database that is away is asked again what became of a commit.
@@ -48,12 +35,10 @@ impl Writer {
     /// Starts the task, on a thread of its own where it blocks. `queue` jobs may wait, `batch` of them share a transaction.
     pub fn start(store: Arc<Store>, metrics: Arc<Metrics>, vital: &Vital, queue: usize, batch: usize) -> Self {
         let (queue, receiver) = mpsc::channel(queue);
-        let (news, told) = mpsc::channel(UNTOLD);
         let (writing, telling, blocks) = (Busy::default(), Busy::default(), store.write.blocks());
         let busy = [writing.clone(), telling.clone()];
-        vital.spawn("teller", tell_all(told, metrics.clone(), telling));
+        let mut callers = Callers::new(receiver, metrics, vital, telling);
         let work = async move {
-            let mut callers = Callers { waiting: receiver, news, metrics };
             let mut jobs = Vec::new();
             while callers.waiting.recv_many(&mut jobs, batch).await > 0 {
                 *writing.since() = Some(clock::instant());
@@ -98,70 +83,6 @@ impl Writer {
         })))
         .await;
         told.await.unwrap_or_else(|_| Err(Error::internal("the writer is gone")))
-    }
-}
-
-/// How many batches may be committed and not yet told; then the writer waits.
-const UNTOLD: usize = 4;
-/// For how long the teller tells without letting the tasks beside it run.
-const AT_ONCE: Duration = Duration::from_millis(2);
-
-/// What became of jobs, in order, and since when it is so.
-struct News {
-    since: Instant,
-    outcomes: Vec<(Job, Result<Outcome>)>,
-}
-
-/// Those who wait for the writer: with jobs that it has not taken yet, and for news of those that it has done.
-struct Callers {
-    waiting: mpsc::Receiver<Job>,
-    news: mpsc::Sender<News>,
-    metrics: Arc<Metrics>,
-}
-
-impl Callers {
-    /// Tells the callers of a batch that it is committed.
-    async fn tell_stored(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
-        let committed = clock::instant();
-        self.metrics.committed(jobs.len(), jobs.iter().filter_map(Job::accepted).map(|accepted| committed - accepted));
-        self.tell(jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect()).await;
-    }
-
-    /// Tells the callers of a batch why it is not stored.
-    async fn tell_failed(&self, jobs: Vec<Job>, e: &DbErr) {
-        self.tell(jobs.into_iter().map(|job| (job, Err(refusal(e)))).collect()).await;
-    }
-
-    /// Refuses all who wait now.
-    async fn refuse(&mut self) {
-        let refused = std::iter::from_fn(|| self.waiting.try_recv().ok()).map(|job| (job, Err(Error::Unavailable))).collect();
-        self.tell(refused).await;
-    }
-
-    async fn tell(&self, outcomes: Vec<(Job, Result<Outcome>)>) {
-        // Without the teller the process ends.
-        self.news.send(News { since: clock::instant(), outcomes }).await.ok();
-    }
-}
-
-/// Tells all callers what became of their jobs, in order.
-async fn tell_all(mut news: mpsc::Receiver<News>, metrics: Arc<Metrics>, telling: Busy) {
-    while let Some(News { since, outcomes }) = news.recv().await {
-        let mut start = clock::instant();
-        *telling.since() = Some(start);
-        for (job, outcome) in outcomes {
-            let is_stored = job.accepted().is_some() && outcome.is_ok();
-            tell(job, outcome);
-            let now = clock::instant();
-            if is_stored {
-                metrics.delivered(now - since);
-            }
-            if now - start > AT_ONCE {
-                tokio::task::yield_now().await;
-                start = clock::instant();
-            }
-        }
-        *telling.since() = None;
     }
 }
 
@@ -293,18 +214,4 @@ async fn perform(tx: &Transaction, jobs: &[Job], now: Timestamp, how: How) -> Re
 /// What a transaction failed with that was lost during its commit.
 fn lost() -> DbErr {
     DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
-}
-
-fn refusal(e: &DbErr) -> Error {
-    if is_orphan(e) { Error::NotFound("Conversation not found") } else { failure(e.clone()) }
-}
-
-fn tell(job: Job, outcome: Result<Outcome>) {
-    let astray = || Error::internal("the writer mixed up its jobs");
-    match job {
-        Job::Message(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Message(stored) = o { Ok(stored) } else { Err(astray()) })),
-        Job::Support(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Support(written) = o { written } else { Err(astray()) })),
-        Job::Read(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Read(marked) = o { Ok(marked) } else { Err(astray()) })),
-        Job::Session(_, done) | Job::Flush(done) => done.tell(outcome.map(drop)),
-    }
 }
