@@ -37,6 +37,7 @@ mod presence;
 mod readme;
 mod reads;
 mod recovery;
+mod returns;
 mod robustness;
 mod soak;
 mod stopping;
