@@ -131,7 +131,8 @@ async fn mysql(url: &str, one: &DatabaseConnection, pool: &Pool, findings: &mut 
     let row = row(one, "SHOW SESSION STATUS LIKE 'Ssl_version'").await?;
     let tls = row.map(|row| row.try_get_by_index::<String>(1)).transpose()?.unwrap_or_default();
     let tls = if tls.is_empty() { "without TLS".to_owned() } else { format!("over {tls}") };
-    findings.push(Finding::ok(DATABASE, format!("{version}, database {name}, {tls}")));
+    let product = if version.contains("MariaDB") { "" } else { "MySQL " };
+    findings.push(Finding::ok(DATABASE, format!("{product}{version}, database {name}, {tls}")));
     if let Err(sentence) = connect::check(url, one).await {
         findings.push(Finding::problem(DATABASE, "ids are given out in steps", sentence));
     }

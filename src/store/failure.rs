@@ -42,7 +42,8 @@ fn is_end(d: &dyn DatabaseError) -> bool {
         return primary(d) == Some(10);
     }
     if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
-        return matches!(d.number(), 1053 | 1077 | 1079 | 1927);
+        // Shutting down, killed; of MySQL also offline, killed, and idle for too long.
+        return matches!(d.number(), 1053 | 1077 | 1079 | 1927 | 3032 | 3168 | 3169 | 4031);
     }
     d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("57P"))
 }
@@ -63,12 +64,23 @@ fn is_hindered(d: &dyn DatabaseError) -> bool {
         // Busy, locked, read-only, I/O error, damaged, full, cannot open, no database any more.
         return matches!(primary(d), Some(5 | 6 | 8 | 10 | 11 | 13 | 14 | 26));
     }
-    if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
-        // Disk full, table full, too many connections, shutting down, a lock that is not to be had in time, read-only, killed.
-        return matches!(d.number(), 1021 | 1114 | 1040 | 1203 | 1053 | 1077 | 1079 | 1205 | 1290 | 1317 | 1836 | 1927);
+    if is_end(d) || is_read_only(d) {
+        return true;
     }
-    // PostgreSQL: connection exceptions, out of resources, shutting or starting up, a lock that is not to be had in time, read-only.
-    d.code().is_some_and(|c| c.starts_with("08") || c.starts_with("53") || c.starts_with("57P") || c == "55P03" || c == "25006")
+    if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
+        // Disk full, table full, too many connections, a lock that is not to be had in time, interrupted.
+        return matches!(d.number(), 1021 | 1114 | 1040 | 1203 | 1226 | 1205 | 1317);
+    }
+    // PostgreSQL: out of resources, a lock that is not to be had in time.
+    d.code().is_some_and(|c| c.starts_with("53") || c == "55P03")
+}
+
+/// Whether a server says that it, or the session, is read-only; of Galera, that this node has left the cluster.
+fn is_read_only(d: &dyn DatabaseError) -> bool {
+    if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
+        return matches!(d.number(), 1047 | 1290 | 1792 | 1836);
+    }
+    !is_sqlite(d) && d.code().as_deref() == Some("25006")
 }
 
 /// The hindrance that the database does not answer, or nobody knows what.
@@ -91,7 +103,7 @@ pub fn hindrance(e: &DbErr) -> &'static str {
     }
     match (d.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number), d.code().as_deref()) {
         (Some(1021 | 1114), _) | (None, Some("53100")) => "disk full",
-        (Some(1290 | 1836), _) | (None, Some("25006")) => "read-only",
+        _ if is_read_only(&**d) => "read-only",
         _ => AWAY,
     }
 }

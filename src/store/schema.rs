@@ -24,6 +24,9 @@ const MIGRATION_PATIENCE: u32 = 600;
 /// Names the lock in a PostgreSQL database: the letters "tidings".
 const LOCK: i64 = 0x0074_6964_696e_6773;
 
+/// Names it on a MySQL or MariaDB server, for this database: a name may have 64 characters. Databases that share one wait for each other.
+const MYSQL_LOCK: &str = "LEFT(CONCAT('tidings:', DATABASE()), 64)";
+
 /// How often the log says that a migration goes on.
 const WORD: Duration = Duration::from_secs(3);
 
@@ -73,13 +76,13 @@ async fn migrate(one: &DatabaseConnection) -> Result<(), DbErr> {
         // It commits at every statement of a schema, so the lock cannot be a transaction's.
         DbBackend::MySql => {
             let backend = DbBackend::MySql;
-            let lock = format!("SELECT GET_LOCK(CONCAT('tidings:', MD5(DATABASE())), {MIGRATION_PATIENCE})");
+            let lock = format!("SELECT GET_LOCK({MYSQL_LOCK}, {MIGRATION_PATIENCE})");
             let row = one.query_one_raw(Statement::from_string(backend, lock)).await?;
             if row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten() != Some(1) {
                 return Err(DbErr::Custom("another node has been migrating it for too long".to_owned()));
             }
             let outcome = Migrator::up(one, None).await;
-            one.execute_unprepared("SELECT RELEASE_LOCK(CONCAT('tidings:', MD5(DATABASE())))").await.ok();
+            one.execute_unprepared(&format!("SELECT RELEASE_LOCK({MYSQL_LOCK})")).await.ok();
             outcome
         }
         backend => {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::{extract::Query, http::Uri};
-use chrono::Datelike;
+use chrono::{Datelike, Timelike};
 use entity::{ConversationId, MessageId, TicketId};
 use utoipa::IntoParams;
 
@@ -97,6 +97,8 @@ impl Params {
     pub fn moment(&self, name: &'static str) -> Result<Option<Timestamp>> {
         // In a query that was not encoded a `+` has become a blank.
         let moment = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?.to_utc());
+        // MySQL knows no leap second: it is the end of the second before.
+        let moment = |text: &str| moment(text).and_then(|moment| moment.with_nanosecond(moment.nanosecond().min(999_999_999)));
         // An offset may lead out of the years that every database can compare.
         let moment = |text: &str| moment(text).filter(|moment| (1..=9999).contains(&moment.year()));
         self.parse(name, moment, "an ISO 8601 moment")

@@ -1,5 +1,5 @@
 //! A legacy database, adopted: nothing of it changes, all of it is served, and the legacy backend may go on writing beside the server.
-//! These tests run on MariaDB only, where that database is, whichever database the others run on.
+//! These tests run on MariaDB, where that database is, whichever database the others run on; on MySQL when the others do.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -140,7 +140,7 @@ async fn pages_of_the_inbox_hold_each_conversation_once_also_where_moments_are_e
     }
     for ties in [false, true] {
         if ties {
-            app.database.run("UPDATE conversations SET created_at = (SELECT MAX(created_at) FROM conversations)").await;
+            app.database.run("UPDATE conversations SET created_at = (SELECT newest FROM (SELECT MAX(created_at) AS newest FROM conversations) AS all_of_them)").await;
         }
         let all = names(&inbox(&app, &ann, "").await).join(" ");
         assert_eq!(all, "user6 user5 user4 user3 user2 user1 user0");

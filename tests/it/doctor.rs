@@ -2,7 +2,7 @@
 
 use sea_orm::DbBackend;
 
-use crate::support::{Database, RedisServer, backend, program};
+use crate::support::{Database, RedisServer, backend, is_mysql, program};
 
 /// The lines of findings, and whether there is a problem.
 fn doctor(folder: &std::path::Path, url: &str, more: &[(&str, &str)]) -> (Vec<String>, bool) {
@@ -28,6 +28,7 @@ async fn it_names_the_database_its_clock_and_the_pending_steps_and_changes_nothi
     assert!(!is_problem, "{lines:#?}");
     assert_eq!(database.everything().await, before);
     let product = match backend() {
+        DbBackend::MySql if is_mysql() => "MySQL",
         DbBackend::MySql => "MariaDB",
         DbBackend::Postgres => "PostgreSQL 1",
         _ => "SQLite 3.",

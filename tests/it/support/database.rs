@@ -19,15 +19,21 @@ pub struct Database {
 pub fn backend() -> DbBackend {
     match variable("TIDINGS_TEST_DATABASE").as_deref() {
         None | Some("sqlite") => DbBackend::Sqlite,
-        Some("mariadb") => DbBackend::MySql,
+        Some("mariadb" | "mysql") => DbBackend::MySql,
         Some("postgres") => DbBackend::Postgres,
-        Some(other) => panic!("TIDINGS_TEST_DATABASE is {other}, not sqlite, mariadb or postgres"),
+        Some(other) => panic!("TIDINGS_TEST_DATABASE is {other}, not sqlite, mariadb, mysql or postgres"),
     }
 }
 
-/// The URL of the MariaDB server of the tests, without a database; nothing when there is none.
-pub fn mariadb() -> Option<String> {
-    variable("TIDINGS_TEST_MARIADB")
+/// Whether MySQL is under test, and not MariaDB.
+pub fn is_mysql() -> bool {
+    variable("TIDINGS_TEST_DATABASE").as_deref() == Some("mysql")
+}
+
+/// The URL of the MariaDB or MySQL server of the tests, without a database, and its variable: MySQL when that is under test.
+pub fn mysql_or_mariadb() -> (Option<String>, &'static str) {
+    let name = if is_mysql() { "TIDINGS_TEST_MYSQL" } else { "TIDINGS_TEST_MARIADB" };
+    (variable(name), name)
 }
 
 /// Whether what is missing is a failure.
@@ -35,7 +41,7 @@ pub fn is_ci() -> bool {
     variable("CI").as_deref() == Some("true")
 }
 
-/// The certificate by which both servers of the tests can be verified, and one by which they cannot; nothing when they offer no TLS.
+/// The certificate by which the servers of the tests can be verified, and one by which they cannot; nothing when they offer no TLS.
 pub fn authorities() -> Option<(String, String)> {
     let folder = variable("TIDINGS_TEST_TLS")?;
     Some((format!("{folder}/ca.pem"), format!("{folder}/other-ca.pem")))
@@ -63,7 +69,7 @@ impl Database {
     pub async fn create(folder: &Path) -> Self {
         let server = |name: &str| variable(name).unwrap_or_else(|| panic!("{name} is not set: run the tests by ./test"));
         match backend() {
-            DbBackend::MySql => Self::on(&server("TIDINGS_TEST_MARIADB")).await,
+            DbBackend::MySql => Self::on(&server(mysql_or_mariadb().1)).await,
             DbBackend::Postgres => Self::on(&server("TIDINGS_TEST_POSTGRES")).await,
             _ => Self::sqlite(folder).await,
         }
@@ -120,6 +126,10 @@ impl Database {
 
     /// Runs an `INSERT` and returns the id of the row.
     pub async fn insert(&self, sql: &str) -> i64 {
+        if self.backend == DbBackend::MySql {
+            let outcome = self.connection.execute_raw(self.statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            return i64::try_from(outcome.last_insert_id()).expect("an id");
+        }
         self.one(&format!("{sql} RETURNING id")).await
     }
 
@@ -145,7 +155,8 @@ impl Database {
             ),
             DbBackend::MySql => (
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
-                "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '{table}'",
+                "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '{table}' \
+                 ORDER BY ordinal_position",
             ),
             _ => (
                 "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'",

@@ -35,9 +35,9 @@ pub const CROWD: i64 = 1000;
 /// How many they are.
 pub const CROWD_SIZE: i64 = 2000;
 
-/// A legacy database, or nothing, and a printed reason, when there is no MariaDB to have it.
+/// A legacy database on MySQL if that is under test, else on MariaDB; nothing, and a printed reason, when there is no server to have it.
 pub async fn database() -> Option<Database> {
-    let Some(server) = database::mariadb() else {
+    let (Some(server), _) = database::mysql_or_mariadb() else {
         database::absent("there is no MariaDB (TIDINGS_TEST_MARIADB)");
         return None;
     };

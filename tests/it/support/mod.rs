@@ -19,7 +19,7 @@ mod wire;
 use std::time::Duration;
 
 pub use app::{SECRET, TestApp, User, id, token};
-pub use database::{Database, absent, authorities, backend, server_url, variable};
+pub use database::{Database, absent, authorities, backend, is_mysql, server_url, variable};
 pub use dice::Dice;
 pub use disk::Disk;
 pub use ear::Heard;

@@ -1,4 +1,4 @@
-//! A MariaDB or PostgreSQL server of one test alone, to be killed, frozen and started again.
+//! A MariaDB, MySQL or PostgreSQL server of one test alone, to be killed, frozen and started again.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use sea_orm::DbBackend;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::database::{backend, is_ci};
+use super::database::{backend, is_ci, is_mysql, variable};
 use super::{DEADLINE, say};
 
 /// A database server that belongs to one test.
@@ -31,6 +31,7 @@ impl DatabaseServer {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("there is a free port").port();
         let command = match backend() {
+            DbBackend::MySql if is_mysql() => mysql(folder.path(), port),
             DbBackend::MySql => mariadb(folder.path(), port),
             DbBackend::Postgres => postgres(folder.path(), port),
             _ => {
@@ -128,6 +129,19 @@ fn mariadb(folder: &Path, port: u16) -> Option<Command> {
         "--skip-name-resolve",
         "--innodb-flush-log-at-trx-commit=1",
     ]);
+    Some(server)
+}
+
+/// From the folder of MySQL's program and its fresh data, as `tests/services` makes it.
+fn mysql(folder: &Path, port: u16) -> Option<Command> {
+    let (programs, data) = (PathBuf::from(variable("TIDINGS_TEST_MYSQLD")?), folder.join("data"));
+    if !Command::new("cp").arg("-r").arg(programs.join("data")).arg(&data).status().is_ok_and(|s| s.success()) {
+        return None;
+    }
+    let mut server = quiet(Command::new(programs.join("mysqld")));
+    server.args(is_root().then_some("--user=root")).arg(format!("--datadir={}", data.display()));
+    server.args([format!("--port={port}"), format!("--socket={}", folder.join("socket").display())]);
+    server.args(["--bind-address=127.0.0.1", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=1"]);
     Some(server)
 }
 
