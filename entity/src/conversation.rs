@@ -14,8 +14,8 @@ pub struct Model {
     pub id: ConversationId,
     pub user1_id: UserId,
     pub user2_id: UserId,
-    pub created_at: Option<DateTimeUtc>,
-    pub last_message_at: Option<DateTimeUtc>,
+    pub created_at: Option<Moment>,
+    pub last_message_at: Option<Moment>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

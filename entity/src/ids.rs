@@ -1,13 +1,15 @@
 //! One type per kind of id, so that a user can never be taken for a conversation. No bare integer stands for an id elsewhere.
 
-use sea_orm::DeriveValueType;
+use sea_orm::{DbErr, TryFromU64};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::values::{column_type, id as read};
 
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, DeriveValueType, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(transparent)]
         #[schema(minimum = 1, maximum = 9007199254740991_i64, example = 7)]
         pub struct $name(pub i64);
@@ -17,6 +19,26 @@ macro_rules! id {
                 self.0.fmt(f)
             }
         }
+
+        impl From<i64> for $name {
+            fn from(id: i64) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl TryFromU64 for $name {
+            fn try_from_u64(id: u64) -> Result<Self, DbErr> {
+                i64::try_from_u64(id).map(Self)
+            }
+        }
+
+        column_type!($name, i64, read);
     )+};
 }
 

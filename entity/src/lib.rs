@@ -1,4 +1,4 @@
-//! The tables of tidings as SeaORM entities, and the id types. No query and no rule lives here.
+//! The tables of tidings as SeaORM entities, and the types of ids and other values. No query and no rule lives here.
 
 pub mod banned_user;
 pub mod conversation;
@@ -9,6 +9,8 @@ pub mod support_message;
 pub mod support_ticket;
 mod ticket_fields;
 pub mod user;
+mod values;
 
 pub use ids::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
 pub use ticket_fields::{Category, Priority, Status};
+pub use values::{Day, Flag, Moment, Text};

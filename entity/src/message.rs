@@ -15,11 +15,10 @@ pub struct Model {
     pub conversation_id: ConversationId,
     pub sender_id: UserId,
     pub receiver_id: UserId,
-    #[sea_orm(column_type = "Text")]
-    pub message_text: String,
-    pub is_read: Option<bool>,
-    pub read_at: Option<DateTimeUtc>,
-    pub created_at: Option<DateTimeUtc>,
+    pub message_text: Option<Text>,
+    pub is_read: Option<Flag>,
+    pub read_at: Option<Moment>,
+    pub created_at: Option<Moment>,
     pub send_key: Option<String>,
 }
 

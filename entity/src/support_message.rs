@@ -14,10 +14,9 @@ pub struct Model {
     pub id: SupportMessageId,
     pub ticket_id: TicketId,
     pub sender_id: UserId,
-    #[sea_orm(column_type = "Text")]
-    pub message_text: String,
-    pub is_admin: Option<bool>,
-    pub created_at: Option<DateTimeUtc>,
+    pub message_text: Option<Text>,
+    pub is_admin: Option<Flag>,
+    pub created_at: Option<Moment>,
     pub send_key: Option<String>,
 }
 

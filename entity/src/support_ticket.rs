@@ -13,14 +13,13 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: TicketId,
     pub user_id: UserId,
-    pub subject: String,
-    #[sea_orm(column_type = "Text")]
-    pub description: String,
-    pub category: Option<String>,
-    pub status: Option<String>,
-    pub priority: Option<String>,
-    pub created_at: Option<DateTimeUtc>,
-    pub updated_at: Option<DateTimeUtc>,
+    pub subject: Option<Text>,
+    pub description: Option<Text>,
+    pub category: Option<Text>,
+    pub status: Option<Text>,
+    pub priority: Option<Text>,
+    pub created_at: Option<Moment>,
+    pub updated_at: Option<Moment>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -12,23 +12,23 @@ use crate::*;
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: UserId,
-    pub username: String,
-    pub avatar: Option<String>,
+    pub username: Option<Text>,
+    pub avatar: Option<Text>,
     #[sea_orm(column_name = "firstName")]
-    pub first_name: Option<String>,
+    pub first_name: Option<Text>,
     #[sea_orm(column_name = "lastName")]
-    pub last_name: Option<String>,
+    pub last_name: Option<Text>,
     #[sea_orm(column_name = "dateOfBirth")]
-    pub date_of_birth: Option<Date>,
+    pub date_of_birth: Option<Day>,
     #[sea_orm(unique)]
-    pub email: String,
-    pub password: String,
+    pub email: Option<Text>,
+    pub password: Option<Text>,
     #[sea_orm(column_name = "isProfileCompleted")]
-    pub is_profile_completed: Option<bool>,
-    pub verified: Option<bool>,
-    pub role: Option<String>,
-    pub created_at: Option<DateTimeUtc>,
-    pub updated_at: Option<DateTimeUtc>,
+    pub is_profile_completed: Option<Flag>,
+    pub verified: Option<Flag>,
+    pub role: Option<Text>,
+    pub created_at: Option<Moment>,
+    pub updated_at: Option<Moment>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{ConversationId, UserId, conversation};
+use entity::{ConversationId, Moment, Text, UserId, conversation};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 
 use super::write::marks;
@@ -92,7 +92,7 @@ impl Store {
             let mut contacts = HashMap::<UserId, Vec<UserId>>::new();
             for row in self.rows(&format!("{one} UNION ALL {other}"), values).await? {
                 let (user, contact) = (row.try_get_by_index(0).map_err(failure)?, row.try_get_by_index(1).map_err(failure)?);
-                contacts.entry(UserId(user)).or_default().push(UserId(contact));
+                contacts.entry(user).or_default().push(contact);
             }
             Ok(contacts)
         };
@@ -148,29 +148,36 @@ impl Store {
         rows.iter().map(|row| inbox_row(user, row)).collect::<Result<_, _>>().map_err(failure)
     }
 
-    /// How many messages `user` has not read.
+    /// How many messages `user` has not read, of those that the inbox counts.
     pub async fn unread_count(&self, user: UserId) -> Result<i64> {
-        let sql = "SELECT (SELECT COUNT(*) FROM messages WHERE receiver_id = ? AND is_read = FALSE) \
-                   + (SELECT COUNT(*) FROM messages WHERE receiver_id = ? AND is_read IS NULL)";
-        let rows = self.rows(sql, vec![user.0.into(), user.0.into()]).await?;
+        // A message of a conversation that is gone, or in which the receiver has no part, could never be read.
+        let of = |unread| {
+            format!(
+                "(SELECT COUNT(*) FROM messages m WHERE m.receiver_id = ? AND m.{unread} AND EXISTS \
+                 (SELECT 1 FROM conversations c WHERE c.id = m.conversation_id AND (c.user1_id = ? OR c.user2_id = ?)))"
+            )
+        };
+        let sql = format!("SELECT {} + {}", of("is_read = FALSE"), of("is_read IS NULL"));
+        let rows = self.rows(&sql, vec![user.0.into(); 6]).await?;
         rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
     }
 }
 
 fn inbox_row(user: UserId, row: &QueryResult) -> Result<InboxRow, sea_orm::DbErr> {
-    let (user1, user2) = (UserId(row.try_get_by_index(1)?), UserId(row.try_get_by_index(2)?));
-    let created_at: Option<Timestamp> = row.try_get_by_index(3)?;
-    let last_activity: Option<Timestamp> = row.try_get_by_index(8)?;
+    let (user1, user2) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+    let moment = |at| Ok::<_, sea_orm::DbErr>(row.try_get_by_index::<Option<Moment>>(at)?.map(Timestamp::from));
+    let text = |at| Ok::<_, sea_orm::DbErr>(row.try_get_by_index::<Option<Text>>(at)?.map(String::from));
+    let (created_at, last_activity) = (moment(3)?, moment(8)?);
     Ok(InboxRow {
-        id: ConversationId(row.try_get_by_index(0)?),
+        id: row.try_get_by_index(0)?,
         user1,
         user2,
         created_at: created_at.unwrap_or_default(),
         other: if user1 == user { user2 } else { user1 },
-        other_name: row.try_get_by_index(4)?,
-        other_avatar: row.try_get_by_index(5)?,
-        other_role: row.try_get_by_index(6)?,
-        last_message: row.try_get_by_index(7)?,
+        other_name: text(4)?,
+        other_avatar: text(5)?,
+        other_role: text(6)?,
+        last_message: text(7)?,
         last_activity: last_activity.or(created_at).unwrap_or_default(),
         unread: row.try_get_by_index(9)?,
     })

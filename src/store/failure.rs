@@ -8,14 +8,45 @@ use sea_orm::{DbErr, RuntimeErr};
 use super::file::FileError;
 use crate::error::Error;
 
-/// What a failed statement means to the caller: the database is away or hindered for now, or the server is at fault.
+/// What a failed statement means to the caller: the database is away or hindered for now, a value does not go into its column, or the server
+/// is at fault.
 pub fn failure(e: DbErr) -> Error {
     if hindrance(&e) == DAMAGED {
         static TOLD: Once = Once::new();
         let advice = "stop tidings, restore a backup and start again; docs/operations.md says how";
         TOLD.call_once(|| tracing::error!(cause = %describe(&e), advice, "the database file is damaged"));
     }
-    if is_away(&e) || is_collision(&e) { Error::Unavailable } else { Error::internal(describe(&e)) }
+    match unfit(&e) {
+        _ if is_away(&e) || is_collision(&e) => Error::Unavailable,
+        Some(sentence) => Error::invalid(sentence),
+        None => Error::internal(describe(&e)),
+    }
+}
+
+/// Why a value does not go into the column that it is stored in or compared with, in a sentence for its sender. The columns of an adopted
+/// database may be narrower than ours, in characters and in length.
+fn unfit(e: &DbErr) -> Option<&'static str> {
+    const CHARACTERS: &str = "A text has characters that this server's database cannot store";
+    const LENGTH: &str = "A value is longer than this server's database can store";
+    let Some(Sqlx::Database(d)) = sqlx(e) else { return None };
+    if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {
+        // Characters that the column's character set lacks; too long, out of range, none of the words of an enumeration.
+        return match d.number() {
+            1366 | 1300 | 1267 | 1270 | 1271 | 3854 | 3988 => Some(CHARACTERS),
+            1406 | 1264 | 1265 => Some(LENGTH),
+            _ => None,
+        };
+    }
+    match d.code().as_deref() {
+        Some("22P05" | "22021") => Some(CHARACTERS),
+        Some("22001" | "22003") => Some(LENGTH),
+        _ => None,
+    }
+}
+
+/// Whether a value does not go into the column that it is stored in or compared with.
+pub fn is_unfit(e: &DbErr) -> bool {
+    unfit(e).is_some()
 }
 
 /// Whether the database is away, or can do nothing for anybody for now.
@@ -138,9 +169,20 @@ pub fn is_orphan(e: &DbErr) -> bool {
 pub fn describe(e: &DbErr) -> String {
     match sqlx(e) {
         Some(Sqlx::Database(d)) if is_duplicate(e) => format!("duplicate key ({})", d.code().unwrap_or_default()),
+        Some(Sqlx::Database(d)) if is_unfit(e) || quotes(&**d) => {
+            let code = d.try_downcast_ref::<MySqlDatabaseError>().map(|d| d.number().to_string());
+            format!("a value that does not fit ({})", code.or(d.code().map(Into::into)).unwrap_or_default())
+        }
         Some(other) => other.to_string(),
         None => e.to_string(),
     }
+}
+
+/// Whether the message may quote a value: those about data (classes 22 and 23 of SQLSTATE), and MySQL's about wrong values of no class.
+fn quotes(d: &dyn DatabaseError) -> bool {
+    let number = d.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number);
+    !is_sqlite(d) && d.code().is_some_and(|c| c.starts_with("22") || c.starts_with("23"))
+        || matches!(number, Some(1292 | 1411 | 1525 | 1366))
 }
 
 fn sqlx(e: &DbErr) -> Option<&Sqlx> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{ConversationId, MessageId, UserId, message};
+use entity::{ConversationId, Flag, MessageId, UserId, message};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 use serde::{Deserialize, Serialize};
 
@@ -43,16 +43,16 @@ impl From<message::Model> for Message {
             conversation: row.conversation_id,
             sender: row.sender_id,
             receiver: row.receiver_id,
-            text: row.message_text,
-            read_at: row.read_at,
-            is_read: row.is_read.unwrap_or(false),
-            created_at: row.created_at.unwrap_or_default(),
+            text: row.message_text.unwrap_or_default().0,
+            read_at: row.read_at.map(Timestamp::from),
+            is_read: row.is_read.is_some_and(Flag::is_set),
+            created_at: row.created_at.unwrap_or_default().0,
         }
     }
 }
 
-/// The id of the newest message of a conversation `c`, or 0.
-const NEWEST: &str = "COALESCE((SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1), 0)";
+/// The id of the newest message of a conversation `c`, or null, which is read as 0.
+const NEWEST: &str = "(SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)";
 
 impl Store {
     /// A page of a conversation, oldest first, and whether there is more in the page's direction.
@@ -102,7 +102,7 @@ impl Store {
         let read = |ids: Vec<ConversationId>| async move {
             let sql = format!("SELECT c.id, {NEWEST} FROM conversations c WHERE c.id IN ({})", marks(ids.len()));
             let rows = self.rows(&sql, ids.into_iter().map(Into::into).collect()).await?;
-            let pair = |row: &QueryResult| Ok((ConversationId(row.try_get_by_index(0)?), row.try_get_by_index(1)?));
+            let pair = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<MessageId>(1)?.0));
             rows.iter().map(pair).collect::<Result<_, _>>().map_err(failure)
         };
         Ok(self.gathered.newest.get(conversation, read).await?.unwrap_or_default())
@@ -110,8 +110,8 @@ impl Store {
 
     /// The id of the newest message of all, or 0.
     pub async fn newest_of_all(&self) -> Result<MessageId> {
-        let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM messages", Vec::new()).await?;
-        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map(MessageId).map_err(failure)
+        let rows = self.rows("SELECT MAX(id) FROM messages", Vec::new()).await?;
+        rows.first().map_or(Ok(MessageId(0)), |row| row.try_get_by_index(0)).map_err(failure)
     }
 
     /// The conversations that have messages newer than this one, with their users.
@@ -119,9 +119,7 @@ impl Store {
         let sql = "SELECT c.id, c.user1_id, c.user2_id FROM conversations c \
                    WHERE c.id IN (SELECT m.conversation_id FROM messages m WHERE m.id > ?)";
         let rows = self.rows(sql, vec![heard.into()]).await?;
-        let read = |row: &sea_orm::QueryResult| {
-            Ok((ConversationId(row.try_get_by_index(0)?), [UserId(row.try_get_by_index(1)?), UserId(row.try_get_by_index(2)?)]))
-        };
+        let read = |row: &QueryResult| Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?]));
         rows.iter().map(read).collect::<Result<_, _>>().map_err(failure)
     }
 
@@ -133,10 +131,8 @@ impl Store {
             let values = users.iter().chain(&users).map(|user| user.0.into()).collect();
             let mut latest = HashMap::new();
             for row in self.rows(&format!("{} UNION ALL {}", of("user1_id"), of("user2_id")), values).await? {
-                let columns = || {
-                    Ok((UserId(row.try_get_by_index(0)?), MessageId(row.try_get_by_index(1)?), ConversationId(row.try_get_by_index(2)?)))
-                };
-                let (user, newest, conversation) = columns().map_err(failure)?;
+                let columns = || Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+                let (user, newest, conversation): (UserId, MessageId, ConversationId) = columns().map_err(failure)?;
                 let known = latest.entry(user).or_insert((conversation, newest));
                 if known.1 < newest {
                     *known = (conversation, newest);

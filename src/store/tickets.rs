@@ -1,6 +1,6 @@
 //! The queries on `support_tickets` and `support_messages`. Support messages and changes of tickets are written by the `writer` alone.
 
-use entity::{Category, Priority, Status, SupportMessageId, TicketId, UserId, support_message, support_ticket};
+use entity::{Category, Flag, Priority, Status, SupportMessageId, Text, TicketId, UserId, support_message, support_ticket};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
@@ -50,18 +50,19 @@ pub struct TicketFilter {
 
 impl From<support_ticket::Model> for Ticket {
     fn from(row: support_ticket::Model) -> Self {
-        let shown = |text: Option<String>, default: &str, form: fn(&str) -> &str| text.as_deref().map_or(default, form).to_owned();
-        let created_at = row.created_at.unwrap_or_default();
+        let shown =
+            |text: Option<Text>, default: &str, form: fn(&str) -> &str| text.as_ref().map_or(default, |text| form(&text.0)).to_owned();
+        let created_at = row.created_at.unwrap_or_default().0;
         Self {
             id: row.id,
             owner: row.user_id,
-            subject: row.subject,
-            description: row.description,
+            subject: row.subject.unwrap_or_default().0,
+            description: row.description.unwrap_or_default().0,
             category: shown(row.category, Category::General.as_str(), Category::shown),
             status: shown(row.status, Status::Open.as_str(), Status::shown),
             priority: shown(row.priority, Priority::Medium.as_str(), Priority::shown),
             created_at,
-            updated_at: row.updated_at.unwrap_or(created_at),
+            updated_at: row.updated_at.map_or(created_at, Timestamp::from),
         }
     }
 }
@@ -72,9 +73,9 @@ impl From<support_message::Model> for SupportMessage {
             id: row.id,
             ticket: row.ticket_id,
             sender: row.sender_id,
-            text: row.message_text,
-            is_admin: row.is_admin.unwrap_or(false),
-            created_at: row.created_at.unwrap_or_default(),
+            text: row.message_text.unwrap_or_default().0,
+            is_admin: row.is_admin.is_some_and(Flag::is_set),
+            created_at: row.created_at.unwrap_or_default().0,
         }
     }
 }
@@ -121,13 +122,13 @@ impl Store {
         let now = self.kept(now);
         let row = support_ticket::ActiveModel {
             user_id: Set(owner),
-            subject: Set(subject.clone()),
-            description: Set(description.clone()),
-            category: Set(Some(category.as_str().to_owned())),
-            status: Set(Some(Status::Open.as_str().to_owned())),
-            priority: Set(Some(Priority::Medium.as_str().to_owned())),
-            created_at: Set(Some(now)),
-            updated_at: Set(Some(now)),
+            subject: Set(Some(subject.clone().into())),
+            description: Set(Some(description.clone().into())),
+            category: Set(Some(category.as_str().to_owned().into())),
+            status: Set(Some(Status::Open.as_str().to_owned().into())),
+            priority: Set(Some(Priority::Medium.as_str().to_owned().into())),
+            created_at: Set(Some(now.into())),
+            updated_at: Set(Some(now.into())),
             ..Default::default()
         };
         let id = support_ticket::Entity::insert(row).exec(&self.write).await.map_err(failure)?.last_insert_id;
@@ -164,8 +165,8 @@ impl Store {
 
     /// The id of the newest message of a ticket, or 0.
     pub async fn newest_support_message(&self, ticket: TicketId) -> Result<i64> {
-        let rows = self.rows("SELECT COALESCE(MAX(id), 0) FROM support_messages WHERE ticket_id = ?", vec![ticket.into()]).await?;
-        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+        let rows = self.rows("SELECT MAX(id) FROM support_messages WHERE ticket_id = ?", vec![ticket.into()]).await?;
+        rows.first().map_or(Ok(SupportMessageId(0)), |row| row.try_get_by_index(0)).map(|id| id.0).map_err(failure)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
-use entity::{UserId, user};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use entity::{Flag, Text, UserId, user};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryResult};
 
-use super::{Store, dialect, failure, is_duplicate};
+use super::{Store, dialect, failure, is_duplicate, is_unfit};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -41,16 +41,16 @@ impl From<user::Model> for User {
     fn from(row: user::Model) -> Self {
         Self {
             id: row.id,
-            username: row.username,
-            email: row.email,
-            password_hash: row.password,
-            role: row.role,
-            avatar: row.avatar,
-            first_name: row.first_name,
-            last_name: row.last_name,
-            date_of_birth: row.date_of_birth,
-            is_profile_completed: row.is_profile_completed.unwrap_or(false),
-            verified: row.verified.unwrap_or(false),
+            username: row.username.unwrap_or_default().0,
+            email: row.email.unwrap_or_default().0,
+            password_hash: row.password.unwrap_or_default().0,
+            role: row.role.map(String::from),
+            avatar: row.avatar.map(String::from),
+            first_name: row.first_name.map(String::from),
+            last_name: row.last_name.map(String::from),
+            date_of_birth: row.date_of_birth.map(NaiveDate::from),
+            is_profile_completed: row.is_profile_completed.is_some_and(Flag::is_set),
+            verified: row.verified.is_some_and(Flag::is_set),
         }
     }
 }
@@ -65,30 +65,33 @@ impl Store {
         self.gathered.users.get(id, read).await
     }
 
-    /// The user with this e-mail address, which is given in lower case.
+    /// The user with this e-mail address, which is given in lower case. One that the table cannot hold is nobody's.
     pub async fn find_user_by_email(&self, email: &str) -> Result<Option<User>> {
         let found = user::Entity::find().filter(user::Column::Email.eq(email)).one(&self.read).await;
-        Ok(found.map_err(failure)?.map(User::from))
+        match found {
+            Err(e) if is_unfit(&e) => Ok(None),
+            found => Ok(found.map_err(failure)?.map(User::from)),
+        }
     }
 
     /// The names of those of these users who exist.
     pub async fn usernames(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
         let rows = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied())).all(&self.read).await;
-        Ok(rows.map_err(failure)?.into_iter().map(|u| (u.id, u.username)).collect())
+        Ok(rows.map_err(failure)?.into_iter().map(|u| (u.id, u.username.unwrap_or_default().0)).collect())
     }
 
     /// Adds a user; `Conflict` when the e-mail address is taken.
     pub async fn create_user(&self, new: NewUser) -> Result<UserId> {
         let now = self.kept(new.created_at);
         let row = user::ActiveModel {
-            username: Set(new.username),
-            email: Set(new.email),
-            password: Set(new.password_hash),
-            role: Set(Some(new.role)),
-            is_profile_completed: Set(Some(false)),
-            verified: Set(Some(false)),
-            created_at: Set(Some(now)),
-            updated_at: Set(Some(now)),
+            username: Set(Some(new.username.into())),
+            email: Set(Some(new.email.into())),
+            password: Set(Some(new.password_hash.into())),
+            role: Set(Some(new.role.into())),
+            is_profile_completed: Set(Some(false.into())),
+            verified: Set(Some(false.into())),
+            created_at: Set(Some(now.into())),
+            updated_at: Set(Some(now.into())),
             ..Default::default()
         };
         match user::Entity::insert(row).exec(&self.write).await {
@@ -105,6 +108,7 @@ impl Store {
         let (length, name) = (dialect::length(backend, "username"), dialect::bytewise(backend, "username"));
         let sql = format!("SELECT id, username FROM users WHERE {matches} AND id <> ? ORDER BY {length}, {name}, id LIMIT 10");
         let rows = self.rows(&sql, vec![pattern, except.0.into()]).await?;
-        rows.iter().map(|row| Ok((UserId(row.try_get_by_index(0)?), row.try_get_by_index(1)?))).collect::<Result<_, _>>().map_err(failure)
+        let found = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<Option<Text>>(1)?.unwrap_or_default().0));
+        rows.iter().map(found).collect::<Result<_, _>>().map_err(failure)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use entity::{ConversationId, MessageId, Status, SupportMessageId, TicketId, support_ticket};
+use entity::{ConversationId, Flag, MessageId, Moment, Status, SupportMessageId, Text, TicketId, support_ticket};
 use sea_orm::{DbErr, Value};
 
 use super::jobs::{Mark, Marked, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
@@ -115,7 +115,7 @@ async fn insert_rows(
         let which = format!("conversation_id IN ({}) GROUP BY conversation_id", marks(touched.len()));
         let sql = format!("SELECT conversation_id, MAX(id) FROM messages WHERE {which}");
         for row in tx.rows(&sql, ids(&touched)).await? {
-            newest.insert(row.get(0)?, row.get(1)?);
+            newest.insert(row.get(0)?, row.get::<MessageId>(1)?.0);
         }
     }
     let values = |new: &&NewMessage| {
@@ -146,10 +146,10 @@ fn message(row: &Row) -> Result<Message, DbErr> {
         conversation: row.get(1)?,
         sender: row.get(2)?,
         receiver: row.get(3)?,
-        text: row.get(4)?,
-        read_at: row.get(5)?,
-        is_read: row.get::<Option<bool>>(6)?.unwrap_or(false),
-        created_at: row.get::<Option<Timestamp>>(7)?.unwrap_or_default(),
+        text: row.get::<Option<Text>>(4)?.unwrap_or_default().0,
+        read_at: row.get::<Option<Moment>>(5)?.map(Timestamp::from),
+        is_read: row.get::<Option<Flag>>(6)?.is_some_and(Flag::is_set),
+        created_at: row.get::<Option<Moment>>(7)?.unwrap_or_default().0,
     })
 }
 
@@ -192,9 +192,9 @@ pub(super) async fn find_support_message(tx: &Transaction, which: &str, value: V
         id: row.get(0)?,
         ticket: row.get(1)?,
         sender: row.get(2)?,
-        text: row.get(3)?,
-        is_admin: row.get::<Option<bool>>(4)?.unwrap_or(false),
-        created_at: row.get::<Option<Timestamp>>(5)?.unwrap_or_default(),
+        text: row.get::<Option<Text>>(3)?.unwrap_or_default().0,
+        is_admin: row.get::<Option<Flag>>(4)?.is_some_and(Flag::is_set),
+        created_at: row.get::<Option<Moment>>(5)?.unwrap_or_default().0,
     }))
 }
 
@@ -260,7 +260,7 @@ pub(super) async fn apply_support(
     let Some((text, key)) = &write.message else { return Ok(Ok(SupportWritten { ticket, changed, message: None })) };
     let after = if chain {
         let newest = tx.rows("SELECT MAX(id) FROM support_messages WHERE ticket_id = ?", vec![write.ticket.into()]).await?;
-        Some(newest.first().map(|row| row.get::<Option<i64>>(0)).transpose()?.flatten().unwrap_or_default())
+        Some(newest.first().map_or(Ok(SupportMessageId(0)), |row| row.get(0))?.0)
     } else {
         None
     };

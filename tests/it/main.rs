@@ -13,6 +13,7 @@ mod damage;
 mod databases;
 mod disk;
 mod doctor;
+mod drift;
 mod guests;
 mod history;
 mod hostile;

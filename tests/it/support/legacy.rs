@@ -37,14 +37,23 @@ pub const CROWD_SIZE: i64 = 2000;
 
 /// A legacy database on MySQL if that is under test, else on MariaDB; nothing, and a printed reason, when there is no server to have it.
 pub async fn database() -> Option<Database> {
+    database_of(SCHEMA).await
+}
+
+async fn empty(schema: &str) -> Option<Database> {
     let (Some(server), _) = database::mysql_or_mariadb() else {
         database::absent("there is no MariaDB (TIDINGS_TEST_MARIADB)");
         return None;
     };
     let database = Database::on(&server).await;
-    for statement in SCHEMA.split(";\n").filter(|s| !s.trim().is_empty()) {
+    for statement in schema.split(";\n").filter(|s| !s.trim().is_empty()) {
         database.run(statement).await;
     }
+    Some(database)
+}
+
+async fn database_of(schema: &str) -> Option<Database> {
+    let database = empty(schema).await?;
     people(&database).await;
     conversations(&database).await;
     messages(&database).await;
