@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 mod faults;
 pub mod finding;
+mod folding;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

@@ -62,6 +62,35 @@ impl Link {
     }
 }
 
+/// Whoever takes an answer must take so many bytes a second, and may rest for a while.
+const LEAST_RATE: u64 = 10_000;
+const REST: Duration = Duration::from_secs(10);
+/// How soon and how often it is looked what was taken.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Link {
+    /// Waits until the system has taken `bytes` more than it has by now; whoever takes them too slowly is closed. Waiting uses patience up,
+    /// bytes earn it again.
+    pub fn taken(&self, bytes: u64) -> impl Future<Output = ()> + use<> {
+        let (link, mut seen) = (self.clone(), self.written());
+        let all = seen + bytes;
+        async move {
+            let (mut patience, mut pause) = (REST, FIRST_LOOK);
+            while link.is_open() && seen < all {
+                tokio::time::sleep(pause).await;
+                let written = link.written();
+                let earned = Duration::from_millis((written - seen) * 1000 / LEAST_RATE);
+                patience = patience.saturating_add(earned).min(REST + pause).saturating_sub(pause);
+                if patience.is_zero() {
+                    link.cut();
+                }
+                (seen, pause) = (written, (pause * 2).min(LOOK));
+            }
+        }
+    }
+}
+
 /// How long a client may take to send its request headers, and how long a body is waited for.
 pub const SLOWEST: Duration = Duration::from_secs(10);
 /// How long sent bytes may stay unacknowledged: a client that stops reading is closed.

@@ -167,12 +167,13 @@ fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(rest::NewId))
         .layer(map_request(rest::without_odd_id));
-    api.merge(socket::routes(context.clone(), chores)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
+    let app = api.merge(socket::routes(context.clone(), chores)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
         SetResponseHeaderLayer::overriding(
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("cross-origin"),
         ),
-    )
+    );
+    rest::taking_slashes(app)
 }
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {

@@ -6,9 +6,9 @@ use entity::{ConversationId, UserId};
 
 use super::{Audience, Chat, Event};
 use crate::auth::Actor;
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::error::{Error, Result};
-use crate::store::{InboxFilter, InboxRow};
+use crate::store::{InboxFilter, InboxRow, Listed};
 
 /// The proof that a user takes part in a conversation.
 #[derive(Clone, Copy, Debug)]
@@ -19,15 +19,6 @@ pub struct Participant {
     pub user: UserId,
     /// The other one.
     pub other: UserId,
-}
-
-/// Which part of the inbox the caller wants.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "the wire contract names the fields")]
-pub struct InboxQuery {
-    pub search: Option<String>,
-    pub before: Option<(Timestamp, Option<ConversationId>)>,
-    pub limit: Option<u64>,
 }
 
 /// How long a client is left in peace with the answer it just got, before its lists are called out of date.
@@ -63,8 +54,8 @@ impl Chat {
         let user = self.store.find_user(other).await?.ok_or(Error::NotFound("User not found"))?;
         let (conversation, is_new) = self.store.get_or_create_conversation(actor.id, other, clock::now()).await?;
         self.members.insert(conversation, (actor.id.min(other), actor.id.max(other)));
-        let filter = InboxFilter { only: Some(conversation), ..Default::default() };
-        let row = self.store.inbox(actor.id, &filter).await?.pop().ok_or_else(|| Error::internal("a new conversation is not found"))?;
+        let row = self.store.find_in_inbox(actor.id, conversation).await?;
+        let row = row.ok_or_else(|| Error::internal("a new conversation is not found"))?;
         let nudge = |delay| Event::ConversationUpdated { conversation, delay };
         self.outbox.tell(Audience::Users(vec![actor.id]), nudge(AFTER_ANSWER));
         if is_new {
@@ -75,13 +66,12 @@ impl Chat {
     }
 
     /// The caller's conversations, newest activity first.
-    pub async fn inbox(&self, actor: &Actor, query: InboxQuery) -> Result<Vec<InboxRow>> {
-        if query.search.as_ref().is_some_and(|text| text.contains('\0')) {
-            return Ok(Vec::new());
+    pub async fn inbox(&self, actor: &Actor, filter: InboxFilter, limit: Option<u64>) -> Result<Listed<InboxRow>> {
+        if filter.search.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Ok(Listed::default());
         }
-        let limit = query.limit.or((self.settings.messages.history_limit > 0).then_some(self.settings.messages.history_limit));
-        let filter = InboxFilter { only: None, search: query.search.filter(|s| !s.is_empty()), before: query.before, limit };
-        self.store.inbox(actor.id, &filter).await
+        let filter = InboxFilter { search: filter.search.filter(|s| !s.is_empty()), ..filter };
+        self.store.inbox(actor.id, &filter, self.bound(limit, self.settings.messages.inbox_limit)).await
     }
 
     /// How many messages the caller has not read.

@@ -11,8 +11,8 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 pub use crate::store::Message;
-use crate::store::Page;
 use crate::store::jobs::{Done, Job, Mark, Marked, NewMessage, SendKey, Stored};
+use crate::store::{Listed, Page};
 
 impl Chat {
     /// Sends a message. Who: a participant. Refused: what is blank, too long or over the rate. Told, after the commit: the followers and the
@@ -87,10 +87,8 @@ impl Chat {
     }
 
     /// A page of a conversation's history, oldest first, and whether there is more. Who: a participant.
-    pub async fn history(&self, place: Participant, mut page: Page) -> Result<(Vec<Message>, bool)> {
-        let default = self.settings.messages.history_limit;
-        page.limit = page.limit.or((default > 0).then_some(default));
-        self.store.history(place.conversation, page).await
+    pub async fn history(&self, place: Participant, page: Page, limit: Option<u64>) -> Result<Listed<Message>> {
+        self.store.history(place.conversation, page, self.bound(limit, self.settings.messages.history_limit)).await
     }
 
     /// The name of the other user of a conversation.

@@ -2,43 +2,43 @@
 
 use std::time::Duration;
 
-use entity::{ConversationId, MessageId, SupportMessageId, TicketId};
+use entity::{ConversationId, MessageId, SupportMessageId};
 
 use super::{Audience, Chat, Event, Room};
 use crate::auth::Actor;
 use crate::error::{Error, Result};
-use crate::store::{Message, SupportMessage};
+use crate::store::{Bound, Listed};
+
+/// So much of what was missed is read at a time.
+const PAGE: u64 = 1000;
+const PAGE_BYTES: usize = 1_000_000;
 
 impl Chat {
-    /// The messages of conversations and tickets, each newer than its own bound, in the order of their ids. What the caller may not see any
-    /// more is left out.
-    pub async fn missed(
-        &self,
-        actor: &Actor,
-        conversations: &[(ConversationId, MessageId)],
-        tickets: &[(TicketId, SupportMessageId)],
-    ) -> Result<(Vec<Message>, Vec<SupportMessage>)> {
-        let refused = |e: &Error| matches!(e, Error::Forbidden(_) | Error::NotFound(_));
-        let (mut open, mut visible) = (Vec::new(), Vec::new());
-        for bound in conversations {
-            match self.require_participant(actor, bound.0).await {
-                Ok(_) => open.push(*bound),
-                Err(e) if refused(&e) => {}
+    /// A page of the messages of rooms, as [`since`](Self::since), for a client. What the caller may not see any more is left out.
+    pub async fn missed(&self, actor: &Actor, rooms: &[(Room, i64)]) -> Result<Listed<Event>> {
+        let _share = self.reading(actor.id).await?;
+        let mut visible = Vec::new();
+        for bound in rooms {
+            let allowed = match bound.0 {
+                Room::Conversation(id) => self.require_participant(actor, id).await.map(drop),
+                Room::Ticket(id) => self.require_ticket(actor, id).await.map(drop),
+            };
+            match allowed {
+                Ok(()) => visible.push(*bound),
+                Err(Error::Forbidden(_) | Error::NotFound(_)) => {}
                 Err(e) => return Err(e),
             }
         }
-        for bound in tickets {
-            match self.require_ticket(actor, bound.0).await {
-                Ok(_) => visible.push(*bound),
-                Err(e) if refused(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok((self.store.messages_since(&open).await?, self.store.support_messages_since(&visible).await?))
+        self.since(&visible).await
     }
 
-    /// The messages of rooms, each newer than its own bound, in the order of their ids: for their followers, whose rights are known.
-    pub async fn since(&self, rooms: &[(Room, i64)]) -> Result<Vec<Event>> {
+    fn page(&self) -> Bound {
+        Bound { rows: Some(PAGE), bytes: PAGE_BYTES.min(self.settings.limits.answer_bytes) }
+    }
+
+    /// A page of the messages of rooms, each newer than its own bound, direct ones and then those of tickets in the order of their ids, and
+    /// whether there are more: for their followers, whose rights are known.
+    pub async fn since(&self, rooms: &[(Room, i64)]) -> Result<Listed<Event>> {
         let (mut conversations, mut tickets) = (Vec::new(), Vec::new());
         for (room, after) in rooms {
             match room {
@@ -46,9 +46,11 @@ impl Chat {
                 Room::Ticket(id) => tickets.push((*id, SupportMessageId(*after))),
             }
         }
-        let messages = self.store.messages_since(&conversations).await?.into_iter().map(Event::from);
-        let support = self.store.support_messages_since(&tickets).await?.into_iter().map(Event::from);
-        Ok(messages.chain(support).collect())
+        let mut found = self.store.messages_since(&conversations, self.page()).await?.map(Event::from);
+        let support = self.store.support_messages_since(&tickets, self.page()).await?.map(Event::from);
+        found.rows.extend(support.rows);
+        found.has_more |= support.has_more;
+        Ok(found)
     }
 
     /// The id of the newest message of all: what is told later is newer.

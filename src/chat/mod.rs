@@ -10,6 +10,7 @@ mod missed;
 mod nodes;
 mod outbox;
 mod presence;
+mod shares;
 mod text;
 mod tickets;
 mod typing;
@@ -23,10 +24,11 @@ use tokio::{sync::Semaphore, time::Instant};
 
 pub use accounts::{LoginKind, NewAccount};
 pub use bans::BANNED;
-pub use conversations::{InboxQuery, Participant};
+pub use conversations::Participant;
 pub use guests::Visitor;
 pub use messages::Message;
 pub use outbox::{Audience, Event, Fact, NodeId, Outbox, Room, SocketId, TicketNews};
+pub use shares::{AtWork, Share};
 pub use text::{MessageText, Outgoing, TempId};
 pub use tickets::{TicketAccess, TicketChange};
 
@@ -38,7 +40,7 @@ use crate::limits::{Limited, Limits};
 use crate::metrics::Metrics;
 use crate::store::jobs::{Done, Job};
 use crate::store::writer::Writer;
-use crate::store::{Session, Store};
+use crate::store::{Bound, Session, Store};
 use crate::vital::Vital;
 
 /// The one shared state of the server.
@@ -48,6 +50,7 @@ pub struct Chat {
     outbox: Arc<dyn Outbox>,
     tokens: Tokens,
     limits: Limits,
+    shares: shares::Shares,
     presence: presence::Presence,
     typing: typing::Typing,
     guests: guests::Guests,
@@ -83,6 +86,7 @@ impl Chat {
         let (auth, limits) = (&settings.auth, &settings.limits);
         Arc::new(Self {
             writer: Writer::start(store.clone(), metrics.clone(), vital, limits.writer_queue, limits.writer_batch),
+            shares: shares::Shares::new(store.readers(), limits, settings.database.wait, metrics.clone()),
             store,
             outbox,
             tokens: Tokens::new(secret, auth.leeway, auth.require_expiry, &auth.admin_roles),
@@ -117,6 +121,11 @@ impl Chat {
         }
     }
 
+    /// Whose token this is, as far as the token itself says.
+    pub fn user_of(&self, token: &str) -> Result<UserId> {
+        self.tokens.verify(token).map(|claims| claims.user)
+    }
+
     /// Whether the actor of a living socket still exists; asked before each of its events, answered from memory for a moment.
     pub async fn require_present(&self, actor: &Actor) -> Result<()> {
         self.require_not_banned(actor.id)?;
@@ -140,6 +149,11 @@ impl Chat {
     /// Counts one use of a limited action, or refuses it.
     pub fn limit(&self, what: Limited, actor: &Actor) -> Result<()> {
         self.limits.check(what, actor.id)
+    }
+
+    /// How far a list is read: `limit` rows, or `default` without, where 0 is all of them; and no more bytes than an answer may have.
+    fn bound(&self, limit: Option<u64>, default: u64) -> Bound {
+        Bound { rows: limit.or((default > 0).then_some(default)), bytes: self.settings.limits.answer_bytes }
     }
 
     /// Counts one new connection of a client address, or refuses it.
@@ -187,9 +201,11 @@ impl Chat {
             tick.tick().await;
             self.expire_typists();
             self.learn_contacts().await;
+            self.store.renew_names().await.ok();
             if n % 60 == 0 {
                 self.limits.forget_idle();
                 self.guests.forget_idle();
+                self.shares.forget_idle();
                 self.share_seen(true);
                 if let Some(oldest) = clock::now().checked_sub_signed(self.session_life()) {
                     self.store.forget_sessions(oldest).await.ok();

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
 use crate::store::jobs::{Done, Job, SendKey, SupportWrite, SupportWritten};
-use crate::store::{SupportMessage, Ticket, TicketFilter};
+use crate::store::{Listed, NamedTicket, SupportMessage, Ticket, TicketFilter, TicketPage};
 
 /// The proof that a user may see a ticket and write in it.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub struct TicketChange {
 /// The longest subject and description, in code points.
 const SUBJECT: usize = 255;
 const DESCRIPTION: usize = 20_000;
+/// So many tickets come when no limit is given.
+const TICKETS: u64 = 1000;
 
 /// The state machine, whole: the status after a message. Admins may set any status by hand.
 ///
@@ -79,20 +81,20 @@ impl Chat {
     }
 
     /// The caller's tickets, newest first.
-    pub async fn own_tickets(&self, actor: &Actor) -> Result<Vec<Ticket>> {
-        let filter = TicketFilter { owner: Some(actor.id), ..Default::default() };
-        Ok(self.store.tickets(filter).await?.into_iter().map(|(ticket, _)| ticket).collect())
+    pub async fn own_tickets(&self, actor: &Actor, before: Option<TicketId>, limit: Option<u64>) -> Result<Listed<NamedTicket>> {
+        let filter = TicketFilter { owner: Some(actor.id), before, ..Default::default() };
+        self.store.tickets(filter, self.bound(limit, TICKETS)).await
     }
 
     /// All tickets, newest first, with their owners' names. Who: an admin.
-    pub async fn all_tickets(&self, actor: &Actor, filter: TicketFilter) -> Result<Vec<(Ticket, Option<String>)>> {
+    pub async fn all_tickets(&self, actor: &Actor, filter: TicketFilter, limit: Option<u64>) -> Result<Listed<NamedTicket>> {
         self.require_admin(actor)?;
-        self.store.tickets(filter).await
+        self.store.tickets(filter, self.bound(limit, TICKETS)).await
     }
 
-    /// A ticket's messages, oldest first.
-    pub async fn support_messages(&self, access: TicketAccess) -> Result<Vec<SupportMessage>> {
-        self.store.support_messages(access.ticket).await
+    /// A page of a ticket's messages, oldest first, and whether there is more.
+    pub async fn support_messages(&self, access: TicketAccess, page: TicketPage, limit: Option<u64>) -> Result<Listed<SupportMessage>> {
+        self.store.support_messages(access.ticket, page, self.bound(limit, self.settings.messages.history_limit)).await
     }
 
     /// Sends a message in a ticket, as its owner or as an admin. Refused: what is blank, too long or over the rate, and a closed ticket.

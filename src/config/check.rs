@@ -57,10 +57,17 @@ impl Settings {
             ("limits.writer_queue", self.limits.writer_queue),
             ("limits.writer_batch", self.limits.writer_batch),
             ("limits.event_bytes", self.limits.event_bytes),
+            ("limits.answer_bytes", self.limits.answer_bytes),
+            ("limits.requests_per_user", self.limits.requests_per_user),
+            ("limits.reads_per_user", self.limits.reads_per_user),
             ("limits.sockets_per_user", self.limits.sockets_per_user),
         ];
         if self.database.connections < 3 {
             return wrong("database.connections", &self.database.connections.to_string(), "it must be at least 3");
+        }
+        if self.limits.answers_bytes / 2 < self.limits.answer_bytes {
+            let most = self.limits.answers_bytes.to_string();
+            return wrong("limits.answers_bytes", &most, "it must be at least twice `limits.answer_bytes`");
         }
         for (key, size) in sizes {
             if size == 0 {

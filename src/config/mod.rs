@@ -95,6 +95,7 @@ pub struct Auth {
 pub struct Messages {
     pub max_length: usize,
     pub history_limit: u64,
+    pub inbox_limit: u64,
 }
 
 /// `[presence]`
@@ -152,6 +153,10 @@ pub struct Limits {
     pub sockets_per_address: usize,
     pub event_bytes: usize,
     pub body_bytes: usize,
+    pub answer_bytes: usize,
+    pub answers_bytes: usize,
+    pub requests_per_user: usize,
+    pub reads_per_user: usize,
     pub inbound_queue: usize,
     pub inbound_bytes: usize,
     pub outbound_queue: usize,

@@ -67,7 +67,7 @@ const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 /// The methods that are told apart; a client may make up others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The limits, each of which is shown before anything was over it.
-const LIMITS: [&str; 8] = ["sends", "events", "writes", "searches", "logins", "handshakes", "guest_events", "inbound_queue"];
+const LIMITS: [&str; 9] = ["sends", "events", "writes", "searches", "requests", "logins", "handshakes", "guest_events", "inbound_queue"];
 /// What is none of a fixed list.
 pub const OTHER: &str = "other";
 

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::extract::{Body, Caller, Id, Params};
-use crate::chat::InboxQuery;
+use super::lists::Link;
 use crate::error::{Error, Result};
 use crate::socket::Context;
-use crate::store;
+use crate::store::{self, InboxFilter};
+use crate::wire;
 use crate::wire::accounts::FoundUser;
 use crate::wire::query::{History, Inbox, UserSearch};
 use crate::wire::rest::{ConversationJson, Envelope, IdJson, MarkedRead, NOBODY, Page, UnreadCount};
@@ -45,14 +46,22 @@ pub async fn open(State(api): State<Context>, Caller(actor): Caller, Body(body):
 
 /// The inbox: the caller's conversations, newest activity first.
 #[utoipa::path(get, path = "/api/messaging/conversations", tag = "conversations", params(Inbox), responses(
-    (status = 200, description = "Conversations", body = [ConversationJson]),
+    (status = 200, description = "Conversations", body = [ConversationJson], headers(
+        ("X-Has-More" = String, description = "`true` when there are older ones"),
+        ("Link" = String, description = "Where they are, with `rel=\"prev\"`"),
+    )),
 ))]
 pub async fn list(State(api): State<Context>, Caller(actor): Caller, params: Params) -> Result<Response> {
     let before_id = params.id("before_id")?.map(ConversationId);
     let before = params.moment("before")?.map(|moment| (moment, before_id));
-    let query = InboxQuery { search: params.text("search").map(str::to_owned), before, limit: params.limit()? };
-    let rows = api.chat.inbox(&actor, query).await?;
-    Ok(Json(rows.iter().map(ConversationJson::from).collect::<Vec<_>>()).into_response())
+    let filter = InboxFilter { search: params.text("search").map(str::to_owned), before };
+    let found = api.chat.inbox(&actor, filter, params.limit()?).await?;
+    let rows: Vec<_> = found.rows.iter().map(ConversationJson::from).collect();
+    let older = found.rows.last().filter(|_| found.has_more).map(|last| {
+        let place = [("before", wire::iso(last.last_activity)), ("before_id", last.id.0.to_string())];
+        Link::older(params.elsewhere("/api/messaging/conversations", &place))
+    });
+    Ok((older, Json(rows)).into_response())
 }
 
 /// A page of history, oldest message first: without bounds the newest.
@@ -64,30 +73,21 @@ pub async fn list(State(api): State<Context>, Caller(actor): Caller, params: Par
     ))),
 )]
 pub async fn messages(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, params: Params) -> Result<Response> {
-    let page =
-        store::Page { before: params.id("before")?.map(MessageId), after: params.id("after")?.map(MessageId), limit: params.limit()? };
+    let page = store::Page { before: params.id("before")?.map(MessageId), after: params.start("after")?.map(MessageId) };
+    let limit = params.limit()?;
     let place = api.chat.require_participant(&actor, ConversationId(id)).await?;
-    let (rows, has_more) = api.chat.history(place, page).await?;
-    let messages: Vec<_> = rows.iter().map(|m| MessageJson::new(m, None)).collect();
+    let found = api.chat.history(place, page, limit).await?;
+    let messages: Vec<_> = found.rows.iter().map(|m| MessageJson::new(m, None)).collect();
+    let path = format!("/api/messaging/conversations/{id}/messages");
+    let more = Link::beyond(&params, &path, page.after.is_some(), &found, |message| message.id.0);
     let body = if params.text("envelope").is_some_and(|v| v == "1" || v == "true") {
         let name = api.chat.other_name(place).await?;
         let other_user_name = name.as_deref().unwrap_or(NOBODY).to_owned();
-        Page::Envelope(Envelope { conversation_id: place.conversation, other_user_name, messages, has_more })
+        Page::Envelope(Envelope { conversation_id: place.conversation, other_user_name, messages, has_more: found.has_more })
     } else {
         Page::Messages(messages)
     };
-    let mut response = Json(body).into_response();
-    if has_more {
-        let (relation, bound, at) = if page.after.is_some() { ("next", "after", rows.last()) } else { ("prev", "before", rows.first()) };
-        let limit = params.text("limit").map(|n| format!("&limit={n}")).unwrap_or_default();
-        let at = at.map_or(0, |m| m.id.0);
-        let link = format!("</api/messaging/conversations/{id}/messages?{bound}={at}{limit}>; rel=\"{relation}\"");
-        response.headers_mut().insert("x-has-more", axum::http::HeaderValue::from_static("true"));
-        if let Ok(link) = link.parse() {
-            response.headers_mut().insert(axum::http::header::LINK, link);
-        }
-    }
-    Ok(response)
+    Ok((more, Json(body)).into_response())
 }
 
 /// Marks everything that the caller received in a conversation as read.

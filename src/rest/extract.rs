@@ -11,6 +11,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::work::Work;
 use crate::app::Peer;
 use crate::auth::Actor;
 use crate::chat::Visitor;
@@ -21,7 +22,7 @@ use crate::socket::Context;
 use crate::wire::inbound::decimal_id;
 pub use crate::wire::query::Params;
 
-/// The authenticated caller. Writing requests are counted; every request vouches for guest sockets of the same client.
+/// The authenticated caller. Requests at work are counted, writing ones by their rate, too; reading ones wait for their turn; every request vouches for guest sockets of the same client.
 pub struct Caller(pub Actor);
 
 impl FromRequestParts<Context> for Caller {
@@ -29,11 +30,16 @@ impl FromRequestParts<Context> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Context) -> Result<Self> {
         let token = bearer(&parts.headers).ok_or(Error::Unauthorized("Authentication token is required"))?;
+        let work = parts.extensions.get::<Work>().cloned().unwrap_or_default();
+        work.begin(api.chat.admit(api.chat.user_of(token)?)?);
         let actor = api.chat.authenticate(token).await?;
         tracing::Span::current().record("user", actor.id.0);
         crate::faults::strike("request");
         if [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
             api.chat.limit(Limited::Write, &actor)?;
+        }
+        if [Method::GET, Method::HEAD].contains(&parts.method) {
+            work.read(api.chat.reading(actor.id).await?);
         }
         let guests = api.chat.vouch_by_request(actor.id, visitor(parts, &api.proxies));
         crate::socket::adopt_guests(api, actor.id, guests);
@@ -80,7 +86,9 @@ impl<T: DeserializeOwned> FromRequest<Context> for Body<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
             _ => Error::invalid("The body could not be read, or came too slowly"),
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|e| match e.classify() {
+        // Some programs begin a text with a mark of its encoding, which Express passes over.
+        let json = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+        serde_json::from_slice(json).map(Self).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => Error::invalid("The body does not have the expected fields"),
             _ => Error::invalid("The body is not valid JSON"),
         })

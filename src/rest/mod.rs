@@ -5,9 +5,11 @@ mod admin;
 mod conversations;
 mod extract;
 mod health;
+mod lists;
 mod observe;
 mod openapi;
 mod support;
+mod work;
 
 pub use extract::visitor;
 pub use health::{Health, Link, Linked, metrics, watch};
@@ -23,10 +25,33 @@ use axum::{
     routing::{any, get, post, put},
 };
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::error::Error;
 use crate::socket::Context;
 use crate::wire;
+
+/// The same, taking a trailing slash at a route of ours, as Express does. All else goes on as it came.
+pub fn taking_slashes(app: Router) -> Router {
+    const ACCOUNTS: [&str; 5] =
+        ["/api/auth/register/", "/api/auth/traveller/login/", "/api/auth/agency/login/", "/api/auth/me/", "/api/user/search/"];
+    let without_slash = move |mut request: Request| {
+        let path = request.uri().path();
+        // The page of the documentation is at a path with one.
+        let is_route = path.starts_with("/api/messaging/") && !path.starts_with("/api/messaging/docs/");
+        if (is_route || ACCOUNTS.contains(&path))
+            && let Some(shorter) = path.strip_suffix('/')
+        {
+            let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+            // A part of an address is one.
+            if let Ok(address) = format!("{shorter}{query}").parse() {
+                *request.uri_mut() = address;
+            }
+        }
+        app.clone().oneshot(request)
+    };
+    Router::new().fallback_service(tower::service_fn(without_slash))
+}
 
 /// Every route that is served here. `accounts` are the built-in ones of a stand-alone server.
 pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
@@ -64,6 +89,7 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(work::hold))
         .layer(DefaultBodyLimit::max(body_bytes))
         .with_state(api)
 }

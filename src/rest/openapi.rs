@@ -75,7 +75,7 @@ pub fn document(accounts: bool, metrics: bool) -> Value {
             // An operation may have two methods, or two paths.
             operation["operationId"] = json!(format!("{method}{}", path.replace(['/', '-', '{', '}'], "_")));
             if path.starts_with("/api/") {
-                refusals.complete(path, method, operation);
+                refusals.complete(method, operation);
             }
         }
     }
@@ -126,12 +126,11 @@ impl Refusals {
     }
 
     /// Adds to an operation how it refuses, which follows from what it takes.
-    fn complete(&self, path: &str, method: &str, operation: &mut Value) {
+    fn complete(&self, method: &str, operation: &mut Value) {
         let is_public = operation["security"] == json!([{}]);
         let places: Vec<&str> = operation["parameters"].as_array().into_iter().flatten().filter_map(|p| p["in"].as_str()).collect();
         let (has_id, has_query, has_body) = (places.contains(&"path"), places.contains(&"query"), !operation["requestBody"].is_null());
         let is_admins = operation["tags"] == json!(["admins"]);
-        let is_limited = method != "get" || path == "/api/user/search";
         let is_list = method == "get" && is_list(&operation["responses"]["200"]["content"]["application/json"]["schema"]);
         let Some(responses) = operation["responses"].as_object_mut() else { return };
         for (status, applies) in [
@@ -141,7 +140,7 @@ impl Refusals {
             (404, has_id),
             (413, has_body),
             (415, has_body),
-            (429, is_limited),
+            (429, true),
             (500, true),
             (503, true),
         ] {

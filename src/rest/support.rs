@@ -6,17 +6,18 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use entity::{Category, Priority, Status, TicketId};
+use entity::{Category, Priority, Status, SupportMessageId, TicketId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::extract::{Body, Caller, Id, Params};
+use super::lists::Link;
 use crate::chat::{Outgoing, TicketChange};
 use crate::error::{Error, Result};
 use crate::socket::Context;
-use crate::store::TicketFilter;
 use crate::store::jobs::{Done, SupportWritten};
-use crate::wire::query::Tickets;
+use crate::store::{TicketFilter, TicketPage};
+use crate::wire::query::{OwnTickets, TicketMessages, Tickets};
 use crate::wire::rest::{Changed, NamedTicket, Responded, TicketDetails};
 use crate::wire::shapes::{SupportMessageJson, TicketJson};
 
@@ -89,17 +90,24 @@ pub async fn create(State(api): State<Context>, Caller(actor): Caller, Body(body
 }
 
 /// The caller's tickets, newest first.
-#[utoipa::path(get, path = "/api/messaging/support/tickets", tag = "support", responses(
-    (status = 200, description = "Tickets", body = [TicketJson]),
+#[utoipa::path(get, path = "/api/messaging/support/tickets", tag = "support", params(OwnTickets), responses(
+    (status = 200, description = "Tickets", body = [TicketJson], headers(
+        ("X-Has-More" = String, description = "`true` when there are older ones"),
+        ("Link" = String, description = "Where they are, with `rel=\"prev\"`"),
+    )),
 ))]
-pub async fn list_own(State(api): State<Context>, Caller(actor): Caller) -> Result<Response> {
-    let tickets = api.chat.own_tickets(&actor).await?;
-    Ok(Json(tickets.iter().map(TicketJson::from).collect::<Vec<_>>()).into_response())
+pub async fn list_own(State(api): State<Context>, Caller(actor): Caller, params: Params) -> Result<Response> {
+    let found = api.chat.own_tickets(&actor, params.id("before")?.map(TicketId), params.limit()?).await?;
+    let older = Link::beyond_tickets(&params, "/api/messaging/support/tickets", &found);
+    Ok((older, Json(found.rows.iter().map(|(ticket, _)| TicketJson::from(ticket)).collect::<Vec<_>>())).into_response())
 }
 
 /// All tickets, newest first, for admins.
 #[utoipa::path(get, path = "/api/messaging/support/tickets/admin/all", tag = "admins", params(Tickets), responses(
-    (status = 200, description = "Tickets with the names of their owners", body = [NamedTicket]),
+    (status = 200, description = "Tickets with the names of their owners", body = [NamedTicket], headers(
+        ("X-Has-More" = String, description = "`true` when there are older ones"),
+        ("Link" = String, description = "Where they are, with `rel=\"prev\"`"),
+    )),
 ))]
 pub async fn list_all(State(api): State<Context>, Caller(actor): Caller, params: Params) -> Result<Response> {
     api.chat.require_admin(&actor)?;
@@ -108,22 +116,29 @@ pub async fn list_all(State(api): State<Context>, Caller(actor): Caller, params:
         status: params.word("status", Status::parse, &statuses())?,
         category: params.word("category", Category::parse, &categories())?,
         before: params.id("before")?.map(TicketId),
-        limit: params.limit()?,
     };
-    let rows = api.chat.all_tickets(&actor, filter).await?;
-    let named = rows.iter().map(|(ticket, name)| NamedTicket { ticket: ticket.into(), user_name: name.as_deref() });
-    Ok(Json(named.collect::<Vec<_>>()).into_response())
+    let found = api.chat.all_tickets(&actor, filter, params.limit()?).await?;
+    let older = Link::beyond_tickets(&params, "/api/messaging/support/tickets/admin/all", &found);
+    let named = found.rows.iter().map(|(ticket, name)| NamedTicket { ticket: ticket.into(), user_name: name.as_deref() });
+    Ok((older, Json(named.collect::<Vec<_>>())).into_response())
 }
 
-/// A ticket with its messages, for its owner and for admins.
-#[utoipa::path(get, path = "/api/messaging/support/tickets/{id}", tag = "support", params(("id" = TicketId, Path)), responses(
-    (status = 200, description = "The ticket", body = TicketDetails),
-))]
-pub async fn details(State(api): State<Context>, Caller(actor): Caller, Id(id): Id) -> Result<Response> {
+/// A ticket with its messages, oldest first, for its owner and for admins: without bounds the newest.
+#[utoipa::path(get, path = "/api/messaging/support/tickets/{id}", tag = "support", params(("id" = TicketId, Path), TicketMessages),
+    responses((status = 200, description = "The ticket", body = TicketDetails, headers(
+        ("X-Has-More" = String, description = "`true` when there are more messages beyond this page"),
+        ("Link" = String, description = "Where they are, with `rel=\"prev\"`, or `rel=\"next\"` after `after`"),
+    ))),
+)]
+pub async fn details(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, params: Params) -> Result<Response> {
+    let (before, after) = (params.id("before")?.map(SupportMessageId), params.start("after")?.map(SupportMessageId));
+    let limit = params.limit()?;
     let (access, ticket) = api.chat.require_ticket(&actor, TicketId(id)).await?;
-    let messages = api.chat.support_messages(access).await?;
-    let messages = messages.iter().map(|m| SupportMessageJson::new(m, None)).collect();
-    Ok(Json(TicketDetails { ticket: TicketJson::from(&ticket), messages }).into_response())
+    let found = api.chat.support_messages(access, TicketPage { before, after }, limit).await?;
+    let path = format!("/api/messaging/support/tickets/{id}");
+    let more = Link::beyond(&params, &path, after.is_some(), &found, |message| message.id.0);
+    let messages = found.rows.iter().map(|m| SupportMessageJson::new(m, None)).collect();
+    Ok((more, Json(TicketDetails { ticket: TicketJson::from(&ticket), messages })).into_response())
 }
 
 /// An admin's reply.

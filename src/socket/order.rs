@@ -120,8 +120,9 @@ impl Hub {
         Some(told)
     }
 
-    /// Tells the followers of a room what they missed, as the tables have it, and what waited for that. True when something waits still.
-    fn catch_up_one(&self, room: Room, missed: Vec<Event>) -> bool {
+    /// Tells the followers of a room what they missed, as the tables have it, and what waited for that. True when something waits still, or
+    /// there is more in the tables.
+    fn catch_up_one(&self, room: Room, missed: Vec<Event>, has_more: bool) -> bool {
         let Some((conns, order)) = self.room(room) else { return false };
         let mut order = locked(&order);
         let before = order.told;
@@ -135,13 +136,13 @@ impl Hub {
         }
         let told = order.told;
         order.waiting.retain(|id, _| *id > told);
-        order.in_vain = if told > before { 0 } else { order.in_vain + 1 };
+        order.in_vain = if told > before || has_more { 0 } else { order.in_vain + 1 };
         // What came during the look-up follows at once, as far as nothing is missing before it.
         while let Some((id, event)) = order.next_waiting() {
             order.told = id;
             self.tell_room(room, &conns, None, &event);
         }
-        order.is_behind = !order.waiting.is_empty();
+        order.is_behind = has_more || !order.waiting.is_empty();
         if !order.is_behind {
             order.in_vain = 0;
         }
@@ -167,13 +168,13 @@ pub async fn catch_up(context: Context, mut behind: mpsc::UnboundedReceiver<Room
         let told: Vec<(Room, i64)> = rooms.drain(..).filter_map(|room| Some((room, context.hub.told_in(room)?))).collect();
         let mut missed: BTreeMap<Room, Vec<Event>> = told.iter().map(|(room, _)| (*room, Vec::new())).collect();
         let late: Vec<Room> = match context.chat.since(&told).await {
-            Ok(events) => {
-                for event in events {
+            Ok(found) => {
+                for event in found.rows {
                     if let Some(all) = message_of(&event).and_then(|(room, _)| missed.get_mut(&room)) {
                         all.push(event);
                     }
                 }
-                missed.into_iter().filter_map(|(room, all)| context.hub.catch_up_one(room, all).then_some(room)).collect()
+                missed.into_iter().filter_map(|(room, all)| context.hub.catch_up_one(room, all, found.has_more).then_some(room)).collect()
             }
             Err(_) => missed.into_keys().collect(),
         };

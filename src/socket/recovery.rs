@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use entity::{ConversationId, MessageId, SupportMessageId, TicketId, UserId};
+use entity::{ConversationId, MessageId, TicketId, UserId};
 
 use super::Context;
 use super::conn::Conn;
@@ -60,6 +60,8 @@ pub struct Restored {
 /// How long a client may take to read what it missed, and how long to wait while its queue is full.
 const PATIENCE: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(20);
+/// A socket that is so many bytes behind has taken what it was sent, but for some news.
+const LITTLE: u64 = 64 * 1024;
 
 /// The form in which a guest's session is stored: it follows nothing, and is worth something only where it was corroborated.
 fn guest_form(visitor: Visitor) -> String {
@@ -171,36 +173,52 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
     context.chat.save_session(session, stored).await;
 }
 
-/// Tells a socket that came back what it missed, in order, then what came meanwhile, and that its lists are out of date when they are.
+/// Tells a socket that came back what it missed, in order, then what came meanwhile, and that its lists are out of date when they are. What was
+/// missed is read page by page, the next when the socket has taken the one before: there may be more than anybody can hold.
 pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     let Some(actor) = &conn.actor else { return };
-    let (mut conversations, mut tickets) = (Vec::new(), Vec::new());
-    for following in &restored.following {
-        match following.room {
-            Room::Conversation(id) => conversations.push((id, MessageId(following.reached()))),
-            Room::Ticket(id) => tickets.push((id, SupportMessageId(following.reached()))),
-        }
-    }
-    let missed = context.chat.missed(actor, &conversations, &tickets).await;
-    // It must not hear what is new and never what it missed: it shall try again.
-    let Ok((messages, support)) = missed else { return context.hub.cut_for(conn, "unavailable") };
-    let missed = messages.into_iter().map(Event::from).chain(support.into_iter().map(Event::from));
-    let deadline = clock::instant() + PATIENCE;
-    for event in missed {
-        // There may be more than the queue holds.
-        while context.hub.send_now(conn, &mut conn.state(), &event).is_err() {
-            if conn.is_gone() || clock::instant() > deadline {
+    let mut rooms: Vec<(Room, i64)> = restored.following.iter().map(|following| (following.room, following.reached())).collect();
+    let heard = rooms.iter().filter(|(room, _)| is_conversation(*room)).map(|(_, heard)| *heard).max().unwrap_or_default();
+    loop {
+        // It must not hear what is new and never what it missed: it shall try again.
+        let Ok(page) = context.chat.missed(actor, &rooms).await else { return context.hub.cut_for(conn, "unavailable") };
+        for event in &page.rows {
+            if !patiently(conn, || context.hub.send_now(conn, &mut conn.state(), event).is_ok()).await {
                 return context.hub.cut(conn);
             }
-            tokio::time::sleep(PAUSE).await;
+            let Some((told, id)) = message_of(event) else { continue };
+            for (_, after) in rooms.iter_mut().filter(|(room, _)| is_conversation(*room) == is_conversation(told)) {
+                *after = id.max(*after);
+            }
+        }
+        if !page.has_more {
+            break;
+        }
+        if !patiently(conn, || conn.backlog.behind() <= LITTLE).await {
+            return context.hub.cut(conn);
         }
     }
     context.hub.release(conn);
-    let heard = conversations.iter().map(|(_, after)| *after).max().unwrap_or(MessageId(0));
-    if let Ok(Some(conversation)) = context.chat.news_since(actor, heard).await {
+    if let Ok(Some(conversation)) = context.chat.news_since(actor, MessageId(heard)).await {
         let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
         context.hub.tell(Audience::Socket(conn.id), nudge);
     }
+}
+
+fn is_conversation(room: Room) -> bool {
+    matches!(room, Room::Conversation(_))
+}
+
+/// Waits until something is so. False when the socket is gone, or takes too long to read.
+async fn patiently(conn: &Conn, mut is_so: impl FnMut() -> bool) -> bool {
+    let deadline = clock::instant() + PATIENCE;
+    while !is_so() {
+        if conn.is_gone() || clock::instant() > deadline {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    true
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use entity::{ConversationId, Moment, Text, UserId, conversation};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 
 use super::write::marks;
-use super::{Store, dialect, failure, is_duplicate};
+use super::{Bound, Listed, Store, dialect, failure, is_duplicate, statement};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::folding::Sought;
 
 /// A conversation as one of its two users sees it in the inbox.
 #[derive(Clone, Debug)]
@@ -30,15 +31,14 @@ pub struct InboxRow {
 /// Which part of an inbox is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct InboxFilter {
-    /// Only this conversation.
-    pub only: Option<ConversationId>,
     /// Only those whose other user's name contains this.
     pub search: Option<String>,
     /// Only those with an activity before this one; the id breaks ties.
     pub before: Option<(Timestamp, Option<ConversationId>)>,
-    /// At most so many.
-    pub limit: Option<u64>,
 }
+
+/// Of so many conversations it is read at once what is told of them.
+const AT_ONCE: usize = 64;
 
 impl Store {
     /// The two users of a conversation.
@@ -99,29 +99,43 @@ impl Store {
         Ok(self.gathered.contacts.get(user, read).await?.unwrap_or_default())
     }
 
-    /// The inbox of `user`, newest activity first: one statement that seeks the last and counts the unread messages of each conversation.
-    /// The last is not asked for as a maximum: in a dependent subquery MariaDB would walk over all messages of the conversation to find that.
-    pub async fn inbox(&self, user: UserId, filter: &InboxFilter) -> Result<Vec<InboxRow>> {
-        let mut sql = String::from(
-            "SELECT c.id, c.user1_id, c.user2_id, c.created_at, u.username, u.avatar, u.role, m.message_text, \
-             COALESCE(m.created_at, c.created_at) AS activity, \
-             (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read = FALSE AND r.conversation_id = c.id) + \
-             (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read IS NULL AND r.conversation_id = c.id) AS unread \
-             FROM conversations c \
-             LEFT JOIN users u ON u.id = CASE WHEN c.user1_id = ? THEN c.user2_id ELSE c.user1_id END \
+    /// The inbox of `user`, newest activity first. Two steps, so that only what is given is looked at closely, however many conversations there
+    /// are: which conversations, by no more than the moments of their last messages; then, a few at a time, what is told of each.
+    pub async fn inbox(&self, user: UserId, filter: &InboxFilter, bound: Bound) -> Result<Listed<InboxRow>> {
+        let order = self.inbox_order(user, filter, bound.to_read()).await?;
+        let (mut listed, mut bytes) = (Listed::default(), 0);
+        for some in order.chunks(AT_ONCE) {
+            let mut found = self.inbox_rows(user, some.iter().map(|(id, _)| *id).collect()).await?;
+            for (id, activity) in some {
+                // One that is gone since is left out; one that has news since keeps its place, which is the next page's bound.
+                let Some(row) = found.remove(id) else { continue };
+                if !listed.take(InboxRow { last_activity: activity.unwrap_or(row.created_at), ..row }, &mut bytes, bound) {
+                    return Ok(listed);
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    /// A conversation as `user` sees it in the inbox.
+    pub async fn find_in_inbox(&self, user: UserId, id: ConversationId) -> Result<Option<InboxRow>> {
+        Ok(self.inbox_rows(user, vec![id]).await?.remove(&id))
+    }
+
+    /// The conversations of `user` in the order of the inbox, each with its last activity. The last message is not asked for as a maximum: in
+    /// a dependent subquery MariaDB would walk over all messages of the conversation to find that.
+    async fn inbox_order(&self, user: UserId, filter: &InboxFilter, rows: Option<u64>) -> Result<Vec<(ConversationId, Option<Timestamp>)>> {
+        let sought = filter.search.as_deref().map(Sought::new);
+        let (name, named) = match sought {
+            Some(_) => ("u.username", "LEFT JOIN users u ON u.id = CASE WHEN c.user1_id = ? THEN c.user2_id ELSE c.user1_id END"),
+            None => ("NULL", ""),
+        };
+        let mut sql = format!(
+            "SELECT c.id, COALESCE(m.created_at, c.created_at) AS activity, {name} FROM conversations c {named} \
              LEFT JOIN messages m ON m.id = (SELECT l.id FROM messages l WHERE l.conversation_id = c.id ORDER BY l.id DESC LIMIT 1) \
-             WHERE (c.user1_id = ? OR c.user2_id = ?)",
+             WHERE (c.user1_id = ? OR c.user2_id = ?)"
         );
-        let mut values = vec![sea_orm::Value::from(user.0); 5];
-        if let Some(id) = filter.only {
-            sql.push_str(" AND c.id = ?");
-            values.push(id.0.into());
-        }
-        if let Some(text) = &filter.search {
-            let Some((matches, pattern)) = dialect::contains(self.backend(), "u.username", text) else { return Ok(Vec::new()) };
-            sql.push_str(&format!(" AND {matches}"));
-            values.push(pattern);
-        }
+        let mut values = vec![sea_orm::Value::from(user.0); if sought.is_some() { 3 } else { 2 }];
         // An adopted row may have no date at all: it is the last, and shown, and asked for, as of the year 1970.
         if let Some((moment, id)) = filter.before {
             let undated = "COALESCE(m.created_at, c.created_at) IS NULL";
@@ -140,12 +154,46 @@ impl Store {
             sql.push(')');
         }
         sql.push_str(" ORDER BY COALESCE(m.created_at, c.created_at) IS NULL, activity DESC, c.id DESC");
-        if let Some(limit) = filter.limit {
+        // Names are compared here, as no database folds them as another does.
+        if let (Some(rows), None) = (rows, &sought) {
             sql.push_str(" LIMIT ?");
-            values.push((limit as i64).into());
+            values.push(i64::try_from(rows).unwrap_or(i64::MAX).into());
         }
+        let most = rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(usize::MAX);
+        let mut order = Vec::new();
+        let take = |row: QueryResult| {
+            let is_found = match &sought {
+                Some(sought) => row.try_get_by_index::<Option<Text>>(2)?.is_some_and(|name| sought.is_in(&name.0)),
+                None => true,
+            };
+            if is_found {
+                order.push((row.try_get_by_index(0)?, row.try_get_by_index::<Option<Moment>>(1)?.map(Timestamp::from)));
+            }
+            Ok(order.len() < most)
+        };
+        self.read.read_while(statement(&self.read, &sql, values), take).await.map_err(failure)?;
+        Ok(order)
+    }
+
+    /// What `user` sees of a few conversations. The keys are repeated up to a power of two, so that there are few different statements.
+    async fn inbox_rows(&self, user: UserId, mut ids: Vec<ConversationId>) -> Result<HashMap<ConversationId, InboxRow>> {
+        let Some(first) = ids.first().copied() else { return Ok(HashMap::new()) };
+        ids.resize(ids.len().next_power_of_two(), first);
+        let sql = format!(
+            "SELECT c.id, c.user1_id, c.user2_id, c.created_at, u.username, u.avatar, u.role, m.message_text, \
+             COALESCE(m.created_at, c.created_at) AS activity, \
+             (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read = FALSE AND r.conversation_id = c.id) + \
+             (SELECT COUNT(*) FROM messages r WHERE r.receiver_id = ? AND r.is_read IS NULL AND r.conversation_id = c.id) AS unread \
+             FROM conversations c \
+             LEFT JOIN users u ON u.id = CASE WHEN c.user1_id = ? THEN c.user2_id ELSE c.user1_id END \
+             LEFT JOIN messages m ON m.id = (SELECT l.id FROM messages l WHERE l.conversation_id = c.id ORDER BY l.id DESC LIMIT 1) \
+             WHERE c.id IN ({})",
+            marks(ids.len())
+        );
+        let mut values = vec![sea_orm::Value::from(user.0); 3];
+        values.extend(ids.into_iter().map(sea_orm::Value::from));
         let rows = self.rows(&sql, values).await?;
-        rows.iter().map(|row| inbox_row(user, row)).collect::<Result<_, _>>().map_err(failure)
+        rows.iter().map(|row| inbox_row(user, row).map(|row| (row.id, row))).collect::<Result<_, _>>().map_err(failure)
     }
 
     /// How many messages `user` has not read, of those that the inbox counts.

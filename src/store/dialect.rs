@@ -35,75 +35,11 @@ pub async fn insert(db: &impl ConnectionTrait, sql: &str, values: Vec<Value>, ro
     Ok((first..).take(rows).collect())
 }
 
-/// The longest text that is searched for; no name is longer.
-const LONGEST: usize = 255;
-
-/// A condition, and its one parameter, that finds `text` anywhere in a column: in any case of the letters A to Z, all other characters,
-/// also `%` and `_`, as they are. Nothing when it can be found nowhere.
-pub fn contains(backend: DbBackend, column: &str, text: &str) -> Option<(String, Value)> {
-    if text.contains('\0') || text.chars().count() > LONGEST {
-        return None;
-    }
-    Some(match backend {
-        // Its LIKE and LOWER fold as much as the column's collation does, up to accents; a class of two letters folds nothing else.
-        DbBackend::MySql => (format!("{} REGEXP ?", bytewise(backend, column)), anywhere(text).into()),
-        DbBackend::Postgres => (format!("LOWER({}) LIKE ? ESCAPE '!'", bytewise(backend, column)), pattern(text).into()),
-        _ => (format!("LOWER({column}) LIKE ? ESCAPE '!'"), pattern(text).into()),
-    })
-}
-
 /// A column of text, compared and sorted by its code points.
 pub fn bytewise(backend: DbBackend, column: &str) -> String {
     match backend {
         DbBackend::MySql => format!("CONVERT({column} USING utf8mb4) COLLATE utf8mb4_bin"),
         DbBackend::Postgres => format!("{column} COLLATE \"C\""),
         _ => column.to_owned(),
-    }
-}
-
-/// The length of a column of text in code points.
-pub fn length(backend: DbBackend, column: &str) -> String {
-    let function = if backend == DbBackend::MySql { "CHAR_LENGTH" } else { "LENGTH" };
-    format!("{function}({column})")
-}
-
-/// A pattern for `LIKE … ESCAPE '!'`.
-fn pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_ascii_lowercase().chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
-/// A regular expression for the same.
-fn anywhere(text: &str) -> String {
-    let mut expression = String::new();
-    for c in text.chars() {
-        if c.is_ascii_alphabetic() {
-            expression.extend(['[', c.to_ascii_lowercase(), c.to_ascii_uppercase(), ']']);
-        } else {
-            if c.is_ascii() && !c.is_ascii_digit() {
-                expression.push('\\');
-            }
-            expression.push(c);
-        }
-    }
-    expression
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_takes_every_character_as_it_is_but_the_case_of_ascii_letters() {
-        assert_eq!(pattern("A_b%!É"), "%a!_b!%!!É%");
-        assert_eq!(anywhere("A_b.1É"), "[aA]\\_[bB]\\.1É");
-        assert!(contains(DbBackend::Sqlite, "name", "a\0").is_none());
     }
 }

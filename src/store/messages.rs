@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use entity::{ConversationId, Flag, MessageId, UserId, message};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait};
 use serde::{Deserialize, Serialize};
 
 use super::write::marks;
-use super::{Store, failure};
+use super::{Bound, Listed, Store, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -32,8 +32,6 @@ pub struct Page {
     pub before: Option<MessageId>,
     /// Only messages newer than this one, the oldest first from there.
     pub after: Option<MessageId>,
-    /// At most so many; all without.
-    pub limit: Option<u64>,
 }
 
 impl From<message::Model> for Message {
@@ -51,32 +49,29 @@ impl From<message::Model> for Message {
     }
 }
 
+fn read_message(row: &QueryResult) -> Result<Message, DbErr> {
+    message::Model::from_query_result(row, "").map(Message::from)
+}
+
 /// The id of the newest message of a conversation `c`, or null, which is read as 0.
 const NEWEST: &str = "(SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)";
 
 impl Store {
     /// A page of a conversation, oldest first, and whether there is more in the page's direction.
-    pub async fn history(&self, conversation: ConversationId, page: Page) -> Result<(Vec<Message>, bool)> {
-        let mut query = message::Entity::find().filter(message::Column::ConversationId.eq(conversation));
+    pub async fn history(&self, conversation: ConversationId, page: Page, bound: Bound) -> Result<Listed<Message>> {
+        let mut query = message::Entity::find().filter(message::Column::ConversationId.eq(conversation)).limit(bound.to_read());
         if let Some(id) = page.before {
             query = query.filter(message::Column::Id.lt(id));
         }
-        let forward = page.after.is_some();
         query = match page.after {
             Some(id) => query.filter(message::Column::Id.gt(id)).order_by_asc(message::Column::Id),
             None => query.order_by_desc(message::Column::Id),
         };
-        if let Some(limit) = page.limit {
-            query = query.limit(limit + 1);
+        let mut listed = self.listed(query.build(self.backend()), bound, read_message).await?;
+        if page.after.is_none() {
+            listed.rows.reverse();
         }
-        let mut rows = query.all(&self.read).await.map_err(failure)?;
-        let limit = page.limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(usize::MAX);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        if !forward {
-            rows.reverse();
-        }
-        Ok((rows.into_iter().map(Message::from).collect(), more))
+        Ok(listed)
     }
 
     /// The message with this id.
@@ -85,16 +80,16 @@ impl Store {
     }
 
     /// The messages of several conversations, each newer than its own bound, in the order of their ids: one statement, one snapshot.
-    pub async fn messages_since(&self, bounds: &[(ConversationId, MessageId)]) -> Result<Vec<Message>> {
-        if bounds.is_empty() {
-            return Ok(Vec::new());
+    pub async fn messages_since(&self, after: &[(ConversationId, MessageId)], bound: Bound) -> Result<Listed<Message>> {
+        if after.is_empty() {
+            return Ok(Listed::default());
         }
         let newer = |(id, after): &(ConversationId, MessageId)| {
             Condition::all().add(message::Column::ConversationId.eq(*id)).add(message::Column::Id.gt(*after))
         };
-        let any = bounds.iter().map(newer).fold(Condition::any(), Condition::add);
-        let rows = message::Entity::find().filter(any).order_by_asc(message::Column::Id).all(&self.read).await.map_err(failure)?;
-        Ok(rows.into_iter().map(Message::from).collect())
+        let any = after.iter().map(newer).fold(Condition::any(), Condition::add);
+        let query = message::Entity::find().filter(any).order_by_asc(message::Column::Id).limit(bound.to_read());
+        self.listed(query.build(self.backend()), bound, read_message).await
     }
 
     /// The id of the newest message of a conversation, or 0.

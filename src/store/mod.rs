@@ -12,7 +12,9 @@ mod file;
 mod gather;
 mod health;
 pub mod jobs;
+mod listed;
 mod messages;
+mod names;
 mod schema;
 mod sessions;
 mod settle;
@@ -30,10 +32,11 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 
 pub use backup::Backup;
 pub use conversations::{InboxFilter, InboxRow};
+pub use listed::{Bound, Listed};
 pub use messages::{Message, Page};
 pub use migration::Standing;
 pub use sessions::Session;
-pub use tickets::{SupportMessage, Ticket, TicketFilter};
+pub use tickets::{NamedTicket, SupportMessage, Ticket, TicketFilter, TicketPage};
 pub use users::{NewUser, User};
 
 use crate::clock::Timestamp;
@@ -42,7 +45,7 @@ use crate::error::Result;
 use connections::Connections;
 use dialect::statement;
 use entity::{ConversationId, MessageId, UserId};
-use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_misplaced, is_orphan, is_unfit};
+use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, is_unfit};
 use gather::Gather;
 use health::Health;
 use schema::Schema;
@@ -58,6 +61,7 @@ pub struct Store {
     is_shared: bool,
     health: Health,
     gathered: Gathered,
+    names: names::Names,
 }
 
 /// What clients have read when they come, and when they come back.
@@ -86,7 +90,7 @@ impl Store {
         schema::migrate_aloud(&url, &one).await.map_err(cannot_migrate)?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
-        Ok(Self { read, write, schema, is_shared, health: Health::default(), gathered: Gathered::default() })
+        Ok(Self { read, write, schema, is_shared, health: Health::default(), gathered: Gathered::default(), names: Default::default() })
     }
 
     /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.
@@ -109,6 +113,11 @@ impl Store {
     /// Whether the database has rows of the legacy backend, whose rules then hold for them.
     pub fn is_adopted(&self) -> bool {
         self.schema.has_trips
+    }
+
+    /// How many can read at a time.
+    pub fn readers(&self) -> usize {
+        self.read.size()
     }
 
     /// Closes the connections, so that SQLite folds its log into the file.

@@ -2,11 +2,12 @@
 
 use entity::{Category, Flag, Priority, Status, SupportMessageId, Text, TicketId, UserId, support_message, support_ticket};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, QueryTrait, sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Store, dialect, failure};
+use super::{Bound, Listed, Store, dialect, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -24,6 +25,9 @@ pub struct Ticket {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
+
+/// A ticket with the name of its owner, if that still exists.
+pub type NamedTicket = (Ticket, Option<String>);
 
 /// A message of a ticket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +49,15 @@ pub struct TicketFilter {
     pub status: Option<Status>,
     pub category: Option<Category>,
     pub before: Option<TicketId>,
-    pub limit: Option<u64>,
+}
+
+/// A part of a ticket's messages, by ids.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TicketPage {
+    /// Only messages older than this one.
+    pub before: Option<SupportMessageId>,
+    /// Only messages newer than this one, the oldest first from there.
+    pub after: Option<SupportMessageId>,
 }
 
 impl From<support_ticket::Model> for Ticket {
@@ -87,9 +99,11 @@ impl Store {
     }
 
     /// Tickets, the newest first, each with its owner's name.
-    pub async fn tickets(&self, filter: TicketFilter) -> Result<Vec<(Ticket, Option<String>)>> {
+    pub async fn tickets(&self, filter: TicketFilter, bound: Bound) -> Result<Listed<NamedTicket>> {
         let backend = self.backend();
-        let mut query = support_ticket::Entity::find().order_by_desc(support_ticket::Column::Id).limit(filter.limit);
+        let name = Expr::cust("(SELECT u.username FROM users u WHERE u.id = support_tickets.user_id)");
+        let mut query =
+            support_ticket::Entity::find().expr_as(name, "owner_name").order_by_desc(support_ticket::Column::Id).limit(bound.to_read());
         if let Some(owner) = filter.owner {
             query = query.filter(support_ticket::Column::UserId.eq(owner));
         }
@@ -102,12 +116,11 @@ impl Store {
         if let Some(id) = filter.before {
             query = query.filter(support_ticket::Column::Id.lt(id));
         }
-        let tickets: Vec<Ticket> = query.all(&self.read).await.map_err(failure)?.into_iter().map(Ticket::from).collect();
-        let mut owners: Vec<UserId> = tickets.iter().map(|t| t.owner).collect();
-        owners.sort_unstable();
-        owners.dedup();
-        let names = self.usernames(&owners).await?;
-        Ok(tickets.into_iter().map(|t| (names.get(&t.owner).cloned(), t)).map(|(name, t)| (t, name)).collect())
+        let read = |row: &QueryResult| {
+            let ticket = support_ticket::Model::from_query_result(row, "")?;
+            Ok((Ticket::from(ticket), row.try_get::<Option<Text>>("", "owner_name")?.map(String::from)))
+        };
+        self.listed(query.build(backend), bound, read).await
     }
 
     /// Adds a ticket.
@@ -145,22 +158,34 @@ impl Store {
         })
     }
 
-    /// The messages of a ticket, oldest first.
-    pub async fn support_messages(&self, ticket: TicketId) -> Result<Vec<SupportMessage>> {
-        self.support_messages_since(&[(ticket, SupportMessageId(0))]).await
+    /// A page of the messages of a ticket, oldest first, and whether there is more in the page's direction.
+    pub async fn support_messages(&self, ticket: TicketId, page: TicketPage, bound: Bound) -> Result<Listed<SupportMessage>> {
+        let mut query = support_message::Entity::find().filter(support_message::Column::TicketId.eq(ticket)).limit(bound.to_read());
+        if let Some(id) = page.before {
+            query = query.filter(support_message::Column::Id.lt(id));
+        }
+        query = match page.after {
+            Some(id) => query.filter(support_message::Column::Id.gt(id)).order_by_asc(support_message::Column::Id),
+            None => query.order_by_desc(support_message::Column::Id),
+        };
+        let mut listed = self.listed(query.build(self.backend()), bound, read_support_message).await?;
+        if page.after.is_none() {
+            listed.rows.reverse();
+        }
+        Ok(listed)
     }
 
     /// The messages of several tickets, each newer than its own bound, in the order of their ids: one statement, one snapshot.
-    pub async fn support_messages_since(&self, bounds: &[(TicketId, SupportMessageId)]) -> Result<Vec<SupportMessage>> {
-        if bounds.is_empty() {
-            return Ok(Vec::new());
+    pub async fn support_messages_since(&self, after: &[(TicketId, SupportMessageId)], bound: Bound) -> Result<Listed<SupportMessage>> {
+        if after.is_empty() {
+            return Ok(Listed::default());
         }
         let newer = |(id, after): &(TicketId, SupportMessageId)| {
             Condition::all().add(support_message::Column::TicketId.eq(*id)).add(support_message::Column::Id.gt(*after))
         };
-        let any = bounds.iter().map(newer).fold(Condition::any(), Condition::add);
-        let rows = support_message::Entity::find().filter(any).order_by_asc(support_message::Column::Id).all(&self.read).await;
-        Ok(rows.map_err(failure)?.into_iter().map(SupportMessage::from).collect())
+        let any = after.iter().map(newer).fold(Condition::any(), Condition::add);
+        let query = support_message::Entity::find().filter(any).order_by_asc(support_message::Column::Id).limit(bound.to_read());
+        self.listed(query.build(self.backend()), bound, read_support_message).await
     }
 
     /// The id of the newest message of a ticket, or 0.
@@ -168,6 +193,10 @@ impl Store {
         let rows = self.rows("SELECT MAX(id) FROM support_messages WHERE ticket_id = ?", vec![ticket.into()]).await?;
         rows.first().map_or(Ok(SupportMessageId(0)), |row| row.try_get_by_index(0)).map(|id| id.0).map_err(failure)
     }
+}
+
+fn read_support_message(row: &QueryResult) -> Result<SupportMessage, DbErr> {
+    support_message::Model::from_query_result(row, "").map(SupportMessage::from)
 }
 
 /// A column of words in the form in which they are shown; the legacy backend stores them in any case, with blanks, or not at all.

@@ -1,12 +1,10 @@
 //! The queries on `users`.
 
-use std::collections::HashMap;
-
 use chrono::NaiveDate;
-use entity::{Flag, Text, UserId, user};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryResult};
+use entity::{Flag, UserId, user};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 
-use super::{Store, dialect, failure, is_duplicate, is_unfit};
+use super::{Store, failure, is_duplicate, is_unfit};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -74,12 +72,6 @@ impl Store {
         }
     }
 
-    /// The names of those of these users who exist.
-    pub async fn usernames(&self, ids: &[UserId]) -> Result<HashMap<UserId, String>> {
-        let rows = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied())).all(&self.read).await;
-        Ok(rows.map_err(failure)?.into_iter().map(|u| (u.id, u.username.unwrap_or_default().0)).collect())
-    }
-
     /// Adds a user; `Conflict` when the e-mail address is taken.
     pub async fn create_user(&self, new: NewUser) -> Result<UserId> {
         let now = self.kept(new.created_at);
@@ -99,16 +91,5 @@ impl Store {
             Err(e) if is_duplicate(&e) => Err(Error::Conflict("Email is already registered")),
             Err(e) => Err(failure(e)),
         }
-    }
-
-    /// At most ten users whose name contains `text`, the best matches first, without `except`.
-    pub async fn search_users(&self, text: &str, except: UserId) -> Result<Vec<(UserId, String)>> {
-        let backend = self.backend();
-        let Some((matches, pattern)) = dialect::contains(backend, "username", text) else { return Ok(Vec::new()) };
-        let (length, name) = (dialect::length(backend, "username"), dialect::bytewise(backend, "username"));
-        let sql = format!("SELECT id, username FROM users WHERE {matches} AND id <> ? ORDER BY {length}, {name}, id LIMIT 10");
-        let rows = self.rows(&sql, vec![pattern, except.0.into()]).await?;
-        let found = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index::<Option<Text>>(1)?.unwrap_or_default().0));
-        rows.iter().map(found).collect::<Result<_, _>>().map_err(failure)
     }
 }

@@ -162,10 +162,12 @@ fn required(raw: Option<&RawValue>, name: &'static str) -> Result<i64, Error> {
     raw.and_then(|raw| id(raw.get())).ok_or_else(|| Error::invalid(format!("{name} must be a positive number")))
 }
 
-/// An id, as a number or a decimal string.
+/// An id, as a number, which some programs write as `7.0`, or a decimal string.
 fn id(raw: &str) -> Option<i64> {
-    let digits = raw.strip_prefix('"').map_or(Some(raw), |rest| rest.strip_suffix('"'))?;
-    decimal_id(digits)
+    match raw.strip_prefix('"') {
+        Some(rest) => decimal_id(rest.strip_suffix('"')?),
+        None => decimal_id(raw.strip_suffix(".0").unwrap_or(raw)),
+    }
 }
 
 /// An id in decimal digits, as in a path or a query.
@@ -222,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_id_comes_in_three_forms() {
-        for argument in ["7", "\"7\"", "{\"conversationId\":7}", "{\"conversationId\":\"7\"}", "[7]"] {
+        for argument in ["7", "7.0", "\"7\"", "{\"conversationId\":7}", "{\"conversationId\":\"7\"}", "[7]"] {
             let packet = format!("[\"join-conversation\",{argument}]");
             assert_eq!(parsed(&packet), ClientEvent::JoinConversation(vec![ConversationId(7)]), "{argument}");
         }
@@ -239,6 +241,7 @@ mod tests {
             "9007199254740992",
             "99999999999999999999",
             "\"\"",
+            "\"7.0\"",
             "\" 7\"",
             "\"+7\"",
             "null",

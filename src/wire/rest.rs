@@ -171,8 +171,8 @@ impl<'a> From<TicketJson<'a>> for Changed<'a> {
 #[serde(untagged)]
 #[schema(as = IdOrText)]
 pub enum IdJson {
-    /// `7`
-    Number(i64),
+    /// `7`, or `7.0`, which is the same number
+    Number(f64),
     /// `"7"`
     Text(String),
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, ROOMY, TestApp, User};
+use crate::support::{Answer, DEADLINE, ROOMY, TestApp, User};
 
 const REGISTER: &str = "/api/auth/register";
 const TRAVELLERS: &str = "/api/auth/traveller/login";
@@ -175,9 +175,61 @@ async fn a_search_finds_ten_others_at_most_and_nothing_for_nothing() {
     assert!(annas.iter().all(|u| u["id"] != ann.id && u.as_object().is_some_and(|fields| fields.len() == 2)), "{annas:?}");
     assert_eq!(found("?query=%25").await, [json!({"id": percent.id, "username": "100%"})]);
     assert_eq!(found("?query=_").await, [json!({"id": under.id, "username": "a_b"})]);
-    for nothing in ["", "?query=", "?query=%20", "?query=%00", "?query=nobody", "?other=ann"] {
+    for nothing in ["", "?query=", "?query=%20", "?query=%00", "?query=nobody", "?other=ann", "?query=%CC%81"] {
         assert_eq!(found(nothing).await, [] as [Value; 0], "{nothing}");
     }
+}
+
+/// Names, and what finds them: in any script, case, accent, width and form.
+pub const FOLDED: [(&str, &str); 9] = [
+    ("Иван", "иван"),
+    ("José", "JOSÉ"),
+    ("José", "jose"),
+    ("İbrahim", "ibrahim"),
+    ("Zoe\u{308}", "Zoë"),
+    ("Zoë", "zoe\u{308}"),
+    ("ΓΙΩΡΓΟΣ", "γιώργος"),
+    ("straße", "STRASSE"),
+    ("Ｗｉｄｅ", "wide"),
+];
+
+#[tokio::test]
+async fn a_search_folds_by_unicode_on_every_database() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    for (name, sought) in FOLDED {
+        let user = app.user(&format!("x{name}x")).await;
+        app.conversation(&ann, &user).await;
+        for (path, field) in [("/api/user/search?query=", "id"), ("/api/messaging/conversations?search=", "other_user_id")] {
+            let encoded: String = sought.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let rows = app.get(&format!("{path}{encoded}"), &ann).await.rows();
+            assert!(rows.iter().any(|row| row[field] == user.id), "{sought} finds {name} by {path}: {rows:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn among_many_users_new_ones_are_found_at_once_changed_ones_soon_and_those_who_are_gone_never() {
+    let app = TestApp::with(ROOMY).await;
+    let ann = app.user("ann").await;
+    let row = |n: i64| format!("({}, 'user{n}', 'user{n}@crowd.example', '-')", 1000 + n);
+    app.database.bulk("users (id, username, email, password)", (0..12_000).map(row)).await;
+    let names = async |query: &str| {
+        let rows = app.get(&format!("/api/user/search?query={query}"), &ann).await.rows();
+        rows.iter().map(|row| row["username"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("USER1199").await,
+        ["user1199", "user11990", "user11991", "user11992", "user11993", "user11994", "user11995", "user11996", "user11997", "user11998"]
+    );
+    app.database.run("INSERT INTO users (id, username, email, password) VALUES (20000, 'Žofie', 'z@crowd.example', '-')").await;
+    assert_eq!(names("zofie").await, ["Žofie"], "a new one");
+    app.database.run("DELETE FROM users WHERE username = 'user777'").await;
+    assert!(!names("user777").await.contains(&"user777".to_owned()), "one that is gone");
+    app.database.run("UPDATE users SET username = 'Łucja' WHERE username = 'user778'").await;
+    assert!(!names("user778").await.contains(&"user778".to_owned()), "the old name");
+    let renamed = async { while names("łuc").await != ["Łucja"] {} };
+    tokio::time::timeout(DEADLINE, renamed).await.expect("the new name is found");
 }
 
 #[tokio::test]

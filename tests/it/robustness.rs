@@ -158,3 +158,36 @@ async fn a_server_that_stops_sends_its_clients_away_one_after_the_other() {
     };
     tokio::join!(app.stop(), leaving);
 }
+
+#[tokio::test]
+async fn what_express_takes_is_taken_a_mark_before_json_a_slash_at_the_end_and_a_number_with_a_point() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
+    let route = "/api/messaging/conversations";
+    let post =
+        |path: &str, body: String| app.request("POST", path).bearer_auth(&ann.token).header("content-type", "application/json").body(body);
+    let answer = app.answer(post(route, format!("\u{feff}{{\"otherUserId\": {}}}", bob.id))).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    for body in [format!("{{\"otherUserId\": {}.0}}", bob.id), format!("{{\"otherUserId\": \"{}\"}}", bob.id)] {
+        let again = app.answer(post(route, body)).await;
+        assert_eq!((again.status, &again.body["id"]), (200, &answer.body["id"]), "{again:?}");
+    }
+    let id = &answer.body["id"];
+    let ack = app.socket(&ann).await.done("send-message", serde_json::json!({"conversationId": 1.0, "message": "hi"})).await;
+    assert_eq!(&ack["message"]["conversation_id"], id);
+    // A documented answer, by a path with a slash at its end.
+    for path in [
+        format!("{route}/"),
+        format!("{route}/?limit=1"),
+        format!("{route}/{id}/messages/"),
+        "/api/auth/me/".into(),
+        "/api/user/search/?query=b".into(),
+    ] {
+        let answer = app.request("GET", &path).bearer_auth(&ann.token).send().await.expect("the server answers");
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    for path in [format!("{route}//"), "/api/messaging/".into(), "/api/messaging/nowhere/".into()] {
+        let answer = app.request("GET", &path).bearer_auth(&ann.token).send().await.expect("the server answers");
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+}

@@ -133,6 +133,14 @@ impl Database {
         self.one(&format!("{sql} RETURNING id")).await
     }
 
+    /// Inserts many rows, given as the text of their values, into a table with the names of its columns.
+    pub async fn bulk(&self, into: &str, rows: impl Iterator<Item = String>) {
+        let rows: Vec<String> = rows.collect();
+        for some in rows.chunks(2000) {
+            self.run(&format!("INSERT INTO {into} VALUES {}", some.join(", "))).await;
+        }
+    }
+
     /// The first column of a query.
     pub async fn all<T: TryGetable>(&self, sql: &str) -> Vec<T> {
         let rows = self.connection.query_all_raw(self.statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));

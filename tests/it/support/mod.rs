@@ -8,7 +8,6 @@ mod ear;
 pub mod event_document;
 mod http;
 pub mod legacy;
-mod pooler;
 mod process;
 mod redis;
 pub mod rest_document;
@@ -25,7 +24,6 @@ pub use dice::Dice;
 pub use disk::Disk;
 pub use ear::Heard;
 pub use http::Answer;
-pub use pooler::Pooler;
 pub use process::{Process, program, refusal};
 pub use redis::RedisServer;
 pub use server::DatabaseServer;
@@ -48,6 +46,8 @@ inbound_bytes = 1000000000
 inbound_queue = 100000
 outbound_queue = 100000
 outbound_bytes = 1000000000
+requests_per_user = 1000000
+reads_per_user = 1000
 ";
 
 /// Tells the one who runs the tests that something is done in another way, or not at all. It is shown for tests that pass, too.
