@@ -1,6 +1,7 @@
 // Nudges (contract 2, "Nudges"): `conversation-updated` and `message-read` come at once to the idle, rarely, late to the busy, and are never lost.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../lib/client.mjs';
 import { NO_LIMITS, api, createPair, createUser, openConversation, startServer } from '../lib/server.mjs';
 
@@ -70,7 +71,7 @@ describe('nudges', { concurrency: 6 }, () => {
     assert.ok(Math.max(...idle.entries('conversation-updated').map(({ at }) => at)) - sent < INTERVAL_MS);
   });
 
-  test('who types is not nudged until 1.5 s after the last sign; busy is per socket', async (t) => {
+  test('who types has a draft, which no nudge disturbs until it is sent; busy is per socket', async (t) => {
     const { a, b, conversation } = await createPair(server);
     const [busy, idle, sender] = [await socketOf(t, a), await socketOf(t, a), await socketOf(t, b)];
     const typing = keepTyping(busy, conversation);
@@ -80,10 +81,16 @@ describe('nudges', { concurrency: 6 }, () => {
     await idle.heard('conversation-updated');
     assert.ok(idle.entries('conversation-updated')[0].at - sent < INTERVAL_MS, 'the other socket of the user hears at once');
     await busy.heard('message-received');
-    const last = typing.stop();
+    typing.stop();
+    busy.emit('stop-typing', { conversationId: conversation });
+    await sleep(QUIET_MS + INTERVAL_MS); // the silence itself is what is tested
+    await busy.fence();
+    assert.deepEqual(times(busy, 'conversation-updated', conversation), [], 'a pause ends no draft');
+    const last = Date.now();
+    await say(busy, conversation, 'what I was writing');
     await busy.heard('conversation-updated', about(conversation));
     const [at] = times(busy, 'conversation-updated', conversation);
-    assert.ok(at - last >= QUIET_MS - EARLY_MS, `${at - last} ms after the last sign`);
+    assert.ok(at - last >= QUIET_MS - EARLY_MS, `${at - last} ms after the line`);
   });
 
   test('who sends is not nudged until 1.5 s after', async (t) => {
@@ -97,19 +104,21 @@ describe('nudges', { concurrency: 6 }, () => {
     assert.ok(heard[0] - last >= QUIET_MS - EARLY_MS, `${heard[0] - last} ms after the last line`);
   });
 
-  test('who never pauses is nudged after the longest hold', async (t) => {
+  test('who never stops sending is nudged after the longest hold', async (t) => {
     const { a, b, conversation } = await createPair(server);
     const [busy, sender] = [await socketOf(t, a), await socketOf(t, b)];
-    const typing = keepTyping(busy, conversation);
+    const sent = Date.now();
+    await say(sender, conversation);
+    await busy.heard('conversation-updated', about(conversation));
+    const mark = busy.entries('conversation-updated').at(-1).index;
+    const began = Date.now();
+    const lines = setInterval(() => busy.emit('send-message', { conversationId: conversation, message: 'and another' }), 250);
     try {
-      await busy.fence();
-      const sent = Date.now();
-      await say(sender, conversation);
-      await busy.heard('conversation-updated', about(conversation));
-      const [at] = times(busy, 'conversation-updated', conversation);
-      assert.ok(at - sent >= MAX_HOLD_MS - EARLY_MS && at - sent < MAX_HOLD_MS + QUIET_MS, `after ${at - sent} ms`);
+      await busy.heard('conversation-updated', about(conversation), { after: mark });
+      const [, at] = times(busy, 'conversation-updated', conversation);
+      assert.ok(at - began >= MAX_HOLD_MS - EARLY_MS && at - began < MAX_HOLD_MS + QUIET_MS, `after ${at - began} ms, ${began - sent}`);
     } finally {
-      typing.stop();
+      clearInterval(lines);
     }
   });
 

@@ -33,6 +33,7 @@ impl Chat {
             key,
             accepted: clock::instant(),
         };
+        self.end_typing(actor, Room::Conversation(place.conversation));
         let chat = Arc::clone(self);
         let told = Done::new(move |outcome: Result<Stored<Message>>| {
             match &outcome {

@@ -66,6 +66,8 @@ pub struct Chat {
 
 /// For how long a user who was found in the database is taken to be there still, between two events of a socket.
 const PRESENT_FOR: Duration = Duration::from_secs(1);
+/// For how long the name of a user is taken to be the same still: the old backend may change it.
+const NAMED_FOR: Duration = Duration::from_secs(60);
 /// How long the database may take to say so.
 const BRIEFLY: Duration = Duration::from_millis(250);
 /// For how long, while the database is away.
@@ -136,7 +138,7 @@ impl Chat {
             Ok(Ok(Some(user))) => user.username.into(),
             Ok(Ok(None)) => return Err(Error::Unauthorized("User no longer exists")),
             // Whoever was there stays, so that typing and presence go on while the database is away.
-            Ok(Err(_)) | Err(_) => actor.name.clone(),
+            Ok(Err(_)) | Err(_) => self.current_name(actor),
         };
         self.users.insert(actor.id, (name, clock::instant()));
         Ok(())
@@ -144,6 +146,22 @@ impl Chat {
 
     fn remembered(&self, user: UserId, within: Duration) -> Option<Arc<str>> {
         self.users.get(&user).filter(|(_, seen)| seen.elapsed() <= within).map(|(name, _)| name)
+    }
+
+    /// The actor's name as it was last read from the database: before its last event, or when it connected.
+    fn current_name(&self, actor: &Actor) -> Arc<str> {
+        self.users.get(&actor.id).map_or_else(|| actor.name.clone(), |(name, _)| name)
+    }
+
+    /// The name of a user, read from the database if it was not within a minute; `otherwise` when it cannot be read.
+    async fn name_of_today(&self, user: UserId, otherwise: Arc<str>) -> Arc<str> {
+        if let Some(name) = self.remembered(user, NAMED_FOR) {
+            return name;
+        }
+        match tokio::time::timeout(BRIEFLY, self.store.find_user(user)).await {
+            Ok(Ok(Some(found))) => found.username.into(),
+            _ => otherwise,
+        }
     }
 
     /// Counts one use of a limited action, or refuses it.

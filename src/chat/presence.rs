@@ -138,11 +138,13 @@ impl Chat {
         let (chat, last_seen) = (Arc::clone(self), clock::now());
         tokio::spawn(async move {
             tokio::time::sleep(chat.settings.presence.grace).await;
-            chat.go_offline(user, departure, last_seen);
+            let Some(known) = chat.presence.lock().here.get(&user).map(|entry| entry.name.clone()) else { return };
+            let name = chat.name_of_today(user, known).await;
+            chat.go_offline(user, name, departure, last_seen);
         });
     }
 
-    fn go_offline(&self, user: UserId, departure: u64, last_seen: Timestamp) {
+    fn go_offline(&self, user: UserId, name: Arc<str>, departure: u64, last_seen: Timestamp) {
         let (entry, is_online) = {
             let mut users = self.presence.lock();
             if !users.here.get(&user).is_some_and(|u| u.sockets.is_empty() && u.departures == departure) {
@@ -150,11 +152,11 @@ impl Chat {
             }
             let Some(entry) = users.here.remove(&user) else { return };
             let contacts = entry.contacts.iter().copied().collect();
-            self.outbox.share(Fact::Offline { user, name: entry.name.clone(), last_seen, contacts });
+            self.outbox.share(Fact::Offline { user, name: name.clone(), last_seen, contacts });
             (entry, users.is_online(user))
         };
         if !is_online {
-            self.tell_change(&(user, entry.name, Some(last_seen)), entry.contacts);
+            self.tell_change(&(user, name, Some(last_seen)), entry.contacts);
         }
     }
 

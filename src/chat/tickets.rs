@@ -115,6 +115,7 @@ impl Chat {
         let nonce = temp_id.as_ref().and_then(|t| t.nonce.as_deref());
         let key = nonce.map(|nonce| SendKey::new("ticket", access.ticket.0, actor.id, nonce, &text));
         let write = self.write(actor, access, Some((text, key)), change);
+        self.end_typing(actor, Room::Ticket(access.ticket));
         let chat = Arc::clone(self);
         let told = Done::new(move |outcome: Result<SupportWritten>| {
             if let Ok(written) = &outcome {

@@ -41,14 +41,23 @@ impl Chat {
     }
 
     fn set_typing(&self, actor: &Actor, room: Room, from: SocketId, is_typing: bool) {
+        let name = self.current_name(actor);
         self.typing.change(|typists| {
             if is_typing {
-                typists.insert((room, actor.id), Typist { socket: Some(from), name: actor.name.clone(), last: clock::instant() });
+                typists.insert((room, actor.id), Typist { socket: Some(from), name: name.clone(), last: clock::instant() });
             } else {
                 typists.remove(&(room, actor.id));
             }
         });
-        self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, actor.name.clone(), is_typing));
+        self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, name, is_typing));
+    }
+
+    /// The actor sends a message, and so has stopped typing there; not every client says so. Told, when the actor was typing: the other
+    /// followers.
+    pub(super) fn end_typing(&self, actor: &Actor, room: Room) {
+        if let Some(typist) = self.typing.change(|typists| typists.remove(&(room, actor.id))) {
+            self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, typist.name, false));
+        }
     }
 
     /// Somebody types on another node, or has stopped.

@@ -123,6 +123,8 @@ pub struct Nudges {
     pub quiet: Duration,
     #[serde(with = "duration")]
     pub max_hold: Duration,
+    #[serde(with = "duration")]
+    pub draft: Duration,
 }
 
 /// `[recovery]`

@@ -21,6 +21,7 @@ use crate::origin::{Proxies, bearer};
 use crate::socket::Context;
 use crate::wire::inbound::decimal_id;
 pub use crate::wire::query::Params;
+use crate::wire::surrogates::replace_lone;
 
 /// The authenticated caller. Requests at work are counted, writing ones by their rate, too; reading ones wait for their turn; every request vouches for guest sockets of the same client.
 pub struct Caller(pub Actor);
@@ -88,7 +89,7 @@ impl<T: DeserializeOwned> FromRequest<Context> for Body<T> {
         })?;
         // Some programs begin a text with a mark of its encoding, which Express passes over.
         let json = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-        serde_json::from_slice(json).map(Self).map_err(|e| match e.classify() {
+        serde_json::from_slice(&replace_lone(json)).map(Self).map_err(|e| match e.classify() {
             serde_json::error::Category::Data => Error::invalid("The body does not have the expected fields"),
             _ => Error::invalid("The body is not valid JSON"),
         })

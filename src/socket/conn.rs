@@ -13,6 +13,7 @@ use std::{
 use entity::UserId;
 use futures_util::FutureExt;
 use socketioxide_core::{Sid, Str};
+use tokio::sync::Notify;
 
 use super::adapter::{Line, QueueFull};
 use super::backlog::Backlog;
@@ -53,6 +54,8 @@ pub struct Conn {
     pub tally: Tally,
     /// How far it is behind.
     pub backlog: Backlog,
+    /// Wakes the nudges that wait for a draft to be sent.
+    pub(super) draft_ended: Notify,
     line: Line,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
@@ -106,9 +109,9 @@ struct Inbox {
 impl Conn {
     /// A socket whose events wait until it is [opened](Self::open).
     pub fn new(id: SocketId, socket: Handshaken, actor: Option<Actor>, visitor: Visitor, recovers: bool, line: Line) -> Self {
-        let (tally, inbox, state) = Default::default();
+        let (tally, inbox, state, draft_ended) = Default::default();
         let Handshaken { sid, link, backlog } = socket;
-        Self { id, sid, actor, visitor, recovers, link, tally, backlog, line, inbox, state, gone: AtomicBool::new(false) }
+        Self { id, sid, actor, visitor, recovers, link, tally, backlog, draft_ended, line, inbox, state, gone: AtomicBool::new(false) }
     }
 
     /// As whom the socket counts: its user, or the one a guest was corroborated to be.

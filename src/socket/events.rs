@@ -107,12 +107,13 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
             }
             let rooms: Vec<Room> = ids.into_iter().map(Room::Conversation).collect();
             if context.hub.unfollow(conn, &rooms) {
+                context.hub.drop_draft(conn);
                 recovery::remember(context, conn).await;
             }
         }
         ClientEvent::SendMessage { conversation, text, temp_id } => {
-            context.hub.busy(conn);
             let place = chat.require_participant(actor, conversation).await?;
+            context.hub.send_draft(conn, conversation);
             if join_implicitly(context, conn, Room::Conversation(conversation)).await? {
                 chat.tell_who_types(place, conn.id);
             }
@@ -130,10 +131,10 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
         ClientEvent::Typing { room: Room::Conversation(id), is_typing } => {
             let place = chat.require_participant(actor, id).await?;
             if is_typing {
-                context.hub.busy(conn);
                 if join_implicitly(context, conn, Room::Conversation(id)).await? {
                     chat.tell_who_types(place, conn.id);
                 }
+                context.hub.start_draft(conn, id);
             }
             chat.type_in(actor, place, conn.id, is_typing);
         }
@@ -186,6 +187,7 @@ async fn follow(context: &Context, conn: &Arc<Conn>, rooms: &[Room]) -> Result<(
     }
     let holds = recovery::hold(conn);
     if context.hub.follow(conn, &following, true) {
+        context.hub.drop_draft(conn);
         recovery::remember(context, conn).await;
     } else if holds {
         context.hub.release(conn);

@@ -17,8 +17,15 @@ use crate::wire::outbound;
 #[derive(Default)]
 pub struct Nudges {
     busy_until: Option<Instant>,
+    draft: Option<Draft>,
     told: HashMap<Key, Instant>,
     pending: HashMap<Key, Pending>,
+}
+
+/// What the user has typed in the open conversation and not sent. The refetch would discard it.
+struct Draft {
+    conversation: ConversationId,
+    until: Instant,
 }
 
 /// Nudges with equal keys collapse. A guest hears of no conversation in particular.
@@ -44,10 +51,9 @@ const REMEMBERED: usize = 64;
 impl Nudges {
     fn due(&self, key: &Key, pending: &Pending, interval: Duration) -> Instant {
         let spaced = self.told.get(key).map_or(pending.not_before, |told| pending.not_before.max(*told + interval));
-        match self.busy_until {
-            Some(busy) if busy > spaced => spaced.max(busy.min(pending.deadline)),
-            _ => spaced,
-        }
+        let quiet = self.busy_until.map_or(spaced, |busy| busy.min(pending.deadline));
+        let sent = self.draft.as_ref().map_or(spaced, |draft| draft.until);
+        spaced.max(quiet).max(sent)
     }
 
     fn note_told(&mut self, key: Key, now: Instant, interval: Duration) {
@@ -59,9 +65,35 @@ impl Nudges {
 }
 
 impl Hub {
-    /// The user of this socket types or sends: no list shall be refetched under the keyboard.
+    /// The user of this socket may be in the middle of something: nudges wait until the socket has been quiet. So is one that has just
+    /// recovered, until its client has sent what it buffered.
     pub fn busy(&self, conn: &Conn) {
         conn.state().nudges.busy_until = Some(clock::instant() + self.settings.nudges.quiet);
+    }
+
+    /// The user of this socket types in a conversation: the text is a draft until it is sent, also when its user pauses.
+    pub fn start_draft(&self, conn: &Conn, conversation: ConversationId) {
+        self.busy(conn);
+        conn.state().nudges.draft = Some(Draft { conversation, until: clock::instant() + self.settings.nudges.draft });
+    }
+
+    /// The user of this socket sends in a conversation: what was typed there is a draft no more.
+    pub fn send_draft(&self, conn: &Conn, conversation: ConversationId) {
+        self.busy(conn);
+        self.end_draft(conn, |draft| draft.conversation == conversation);
+    }
+
+    /// The socket joined or left conversations: a draft in one that it no longer has open is gone.
+    pub fn drop_draft(&self, conn: &Conn) {
+        let open: Vec<Room> = conn.state().following.iter().map(|f| f.room).collect();
+        self.end_draft(conn, |draft| !open.contains(&Room::Conversation(draft.conversation)));
+    }
+
+    fn end_draft(&self, conn: &Conn, ends: impl FnOnce(&Draft) -> bool) {
+        let ended = conn.state().nudges.draft.take_if(|draft| ends(draft));
+        if ended.is_some() {
+            conn.draft_ended.notify_waiters();
+        }
     }
 
     /// Nudges a socket, now or when its time comes.
@@ -92,10 +124,11 @@ impl Hub {
         }
     }
 
-    /// Waits until a pending nudge is due; its time may be put off meanwhile, never brought forward.
+    /// Waits until a pending nudge is due. Its time may be put off meanwhile, and is brought forward when a draft ends.
     async fn tell_when_due(self: Arc<Self>, conn: Arc<Conn>, key: Key) {
         let interval = self.settings.nudges.interval;
         while !conn.is_gone() {
+            let draft_ended = conn.draft_ended.notified();
             let now = clock::instant();
             let due = {
                 let nudges = &mut conn.state().nudges;
@@ -109,7 +142,7 @@ impl Hub {
                 }
             };
             match due {
-                Err(later) => tokio::time::sleep_until(later).await,
+                Err(later) => drop(tokio::time::timeout_at(later, draft_ended).await),
                 Ok(pending) => return pending.into_iter().for_each(|p| self.tell_nudge(&conn, &p.event, p.outside)),
             }
         }

@@ -199,6 +199,7 @@ pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
         }
     }
     context.hub.release(conn);
+    context.hub.busy(conn);
     if let Ok(Some(conversation)) = context.chat.news_since(actor, MessageId(heard)).await {
         let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
         context.hub.tell(Audience::Socket(conn.id), nudge);

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::names::EventName;
+use super::surrogates;
 use crate::chat::{Room, TempId};
 use crate::error::Error;
 
@@ -77,7 +78,8 @@ const MOST_ID: i64 = (1 << 53) - 1;
 
 /// Makes the text of an event packet, `["name", argument, …]`, into an event.
 pub fn parse(packet: &str) -> (Reference, Result<ClientEvent, Error>) {
-    let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(packet) else {
+    let packet = surrogates::replace_lone(packet.as_bytes());
+    let Ok(array) = serde_json::from_slice::<Vec<&RawValue>>(&packet) else {
         return (Reference::default(), Err(Error::invalid("malformed event")));
     };
     let name: String = array.first().and_then(|name| serde_json::from_str(name.get()).ok()).unwrap_or_default();

@@ -10,6 +10,7 @@
 //! | errors say their sentence twice, as `error` and `message` | D, G1 | each shows another | `error::tests` |
 //! | flags are booleans, ids numbers, times end in milliseconds and `Z` | G1, G2 | `{flag && …}` prints a 0, ids are compared with `===`, dates are parsed | `outbound::tests` |
 //! | a guest's `conversation-updated` carries `{}` | G2's navbar | it has no token, and needs only the nudge | `frontend-compat-tests/sockets/guests.test.mjs` |
+//! | half a character is read as U+FFFD | all | a text cut between two UTF-16 units arrives as an escape that no UTF-8 text can hold | `surrogates::tests` |
 //! | the last, extra argument of a message is its offset | socket.io-client ≥ 4.6 | Socket.IO's connection state recovery | `frontend-compat-tests/sockets/recovery.test.mjs` |
 
 pub mod accounts;
@@ -21,6 +22,7 @@ pub mod outbound;
 pub mod query;
 pub mod rest;
 pub mod shapes;
+pub mod surrogates;
 
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;

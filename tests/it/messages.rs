@@ -264,3 +264,22 @@ async fn a_user_who_sends_too_fast_is_told_when_to_come_back_and_others_are_not_
     assert_eq!(rows(&app).await, stored);
     app.socket(&bob).await.send(conversation, "I have not said a word yet").await;
 }
+
+#[tokio::test]
+async fn half_a_character_is_stored_and_told_as_the_replacement_character() {
+    let app = TestApp::start().await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (a, b) = (app.socket(&ann).await, app.socket(&bob).await);
+    b.done("join-conversation", conversation).await;
+    a.emit_raw(&format!(r#"["send-message",{{"conversationId":{conversation},"message":"cut \ud83d","tempId":"half-of-one-\ud83d"}}]"#));
+    let told = a.heard("message-received").await;
+    assert_eq!((&told["message_text"], &told["tempId"]), (&json!("cut \u{fffd}"), &json!("half-of-one-\u{fffd}")));
+    assert_eq!(b.heard("message-received").await["message_text"], "cut \u{fffd}");
+    let history = app.get(&format!("/api/messaging/conversations/{conversation}/messages"), &bob).await.rows();
+    assert_eq!(history[0]["message_text"], "cut \u{fffd}");
+    let body = r#"{"subject":"\ude00 lost","description":"a whole \ud83d\ude00"}"#;
+    let request = app.request("POST", "/api/messaging/support/tickets").bearer_auth(&ann.token);
+    let ticket = app.answer(request.header("content-type", "application/json").body(body)).await.body;
+    assert_eq!((&ticket["subject"], &ticket["description"]), (&json!("\u{fffd} lost"), &json!("a whole 😀")));
+    a.refused("send-message", json!({"conversationId": conversation, "message": "a\0"}), "invalid_payload").await;
+}

@@ -62,7 +62,7 @@ async fn a_nudge_that_waits_holds_up_no_other_conversation_and_no_other_kind() {
 
 #[tokio::test]
 async fn a_busy_socket_is_left_in_peace_until_its_user_is_quiet_and_an_idle_one_of_the_same_user_is_not() {
-    let app = TestApp::with(&settings("quiet = \"700ms\"\ninterval = \"1ms\"")).await;
+    let app = TestApp::with(&settings("quiet = \"700ms\"\ninterval = \"1ms\"\ndraft = \"1ms\"")).await;
     let (ann, bob, conversation) = app.pair().await;
     let (a, b, idle) = (app.socket(&ann).await, app.socket(&bob).await, app.socket(&bob).await);
     for busy in
@@ -86,11 +86,55 @@ async fn a_nudge_is_not_held_back_longer_than_the_most() {
     let app = TestApp::with(&settings("quiet = \"1h\"\nmax_hold = \"300ms\"")).await;
     let (ann, bob, conversation) = app.pair().await;
     let (a, b) = (app.socket(&ann).await, app.socket(&bob).await);
-    b.done("typing", json!({"conversationId": conversation})).await;
     let start = instant();
+    b.send(conversation, "busy").await;
     a.send(conversation, "x").await;
     assert_eq!(updated(&b).await, conversation);
     assert!(start.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn a_draft_is_not_disturbed_until_it_is_sent_or_its_conversation_is_left() {
+    let app = TestApp::with(&settings("quiet = \"1ms\"\ninterval = \"1ms\"\nmax_hold = \"1ms\"")).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let other = app.conversation(&bob, &app.user("carl").await).await;
+    let (a, b, idle) = (app.socket(&ann).await, app.socket(&bob).await, app.socket(&bob).await);
+    let about = json!({"conversationId": conversation});
+    for (name, payload) in [
+        ("send-message", json!({"conversationId": conversation, "message": "sent"})),
+        ("leave-conversation", about.clone()),
+        ("join-conversation", json!(other)),
+        ("typing", json!({"conversationId": other})),
+    ] {
+        b.done("typing", about.clone()).await;
+        b.done("stop-typing", about.clone()).await;
+        for socket in [&a, &b, &idle] {
+            socket.rest().await;
+        }
+        a.send(conversation, "are you there?").await;
+        assert_eq!(updated(&idle).await, conversation, "the other socket has no draft");
+        assert_eq!(b.rest_of("conversation-updated").await, [] as [Value; 0], "a pause ends no draft, before {name}");
+        b.done("join-conversation", conversation).await;
+        b.done("mark-as-read", about.clone()).await;
+        assert_eq!(b.rest_of("conversation-updated").await, [] as [Value; 0], "nor does what changes nothing");
+        b.done(name, payload).await;
+        if name == "typing" {
+            b.done("join-conversation", conversation).await;
+        }
+        assert_eq!(updated(&b).await, conversation, "after {name}");
+    }
+}
+
+#[tokio::test]
+async fn a_draft_that_nobody_goes_on_with_is_given_up_in_the_end() {
+    let app = TestApp::with(&settings("quiet = \"1ms\"\nmax_hold = \"1ms\"\ndraft = \"400ms\"")).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (a, b) = (app.socket(&ann).await, app.socket(&bob).await);
+    let start = instant();
+    b.done("typing", json!({"conversationId": conversation})).await;
+    a.send(conversation, "x").await;
+    assert_eq!(updated(&b).await, conversation);
+    assert!(start.elapsed() >= Duration::from_millis(400));
 }
 
 #[tokio::test]

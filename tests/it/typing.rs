@@ -158,3 +158,42 @@ async fn typing_in_a_ticket_is_told_to_its_other_followers() {
     assert_eq!(a.heard("user-stopped-typing").await, json!({"userId": owner.id, "ticketId": ticket}));
     assert_eq!(heard_of_typing(&o).await, []);
 }
+
+#[tokio::test]
+async fn a_message_ends_its_senders_typing_there() {
+    let stage = Stage::set("").await;
+    stage.a.done("typing", json!({"conversationId": stage.conversation})).await;
+    assert_eq!(heard_of_typing(&stage.b).await, stage.of(true));
+    stage.a.send(stage.conversation, "done").await;
+    assert_eq!(heard_of_typing(&stage.b).await, stage.of(false), "nobody has to wait for the time-out");
+    stage.a.send(stage.conversation, "and more").await;
+    assert_eq!(heard_of_typing(&stage.b).await, [], "who did not type has not stopped");
+    let late = stage.app.socket(&stage.bob).await;
+    late.done("join-conversation", stage.conversation).await;
+    assert_eq!(heard_of_typing(&late).await, [stage.of(false)[0].clone()], "who joins now is not told of it");
+    let owner = stage.app.user("owner").await;
+    let (o, admin) = (stage.app.socket(&owner).await, stage.app.socket(&stage.app.admin("admin").await).await);
+    let ticket = stage.app.ticket(&owner).await;
+    admin.done("join-support", ticket).await;
+    o.done("typing", json!({"ticketId": ticket})).await;
+    admin.heard("user-typing").await;
+    o.done("send-support-message", json!({"ticketId": ticket, "message": "done"})).await;
+    assert_eq!(admin.heard("user-stopped-typing").await, json!({"userId": owner.id, "ticketId": ticket}));
+}
+
+#[tokio::test]
+async fn a_socket_that_lives_on_is_named_as_its_user_is_called_today() {
+    let stage = Stage::set(&format!("[presence]\ngrace = \"1ms\"\n{ROOMY}")).await;
+    stage.app.database.run("UPDATE users SET username = 'anna' WHERE username = 'ann'").await;
+    let deadline = tidings::clock::instant() + crate::support::DEADLINE;
+    let about = json!({"conversationId": stage.conversation});
+    loop {
+        stage.a.done("typing", about.clone()).await;
+        if stage.b.heard("typing").await["senderName"] == "anna" {
+            break;
+        }
+        assert!(tidings::clock::instant() < deadline, "the old name for too long");
+    }
+    stage.a.cut();
+    assert_eq!(stage.b.heard("user-offline").await["username"], "anna");
+}
