@@ -90,10 +90,15 @@ impl Hub {
     }
 
     fn end_draft(&self, conn: &Conn, ends: impl FnOnce(&Draft) -> bool) {
-        let ended = conn.state().nudges.draft.take_if(|draft| ends(draft));
-        if ended.is_some() {
-            conn.draft_ended.notify_waiters();
+        let mut state = conn.state();
+        if state.nudges.draft.take_if(|draft| ends(draft)).is_none() {
+            return;
         }
+        // How long they waited for the draft does not count: the next line may follow at once.
+        let deadline = clock::instant() + self.settings.nudges.max_hold;
+        state.nudges.pending.values_mut().for_each(|pending| pending.deadline = deadline);
+        drop(state);
+        conn.draft_ended.notify_waiters();
     }
 
     /// Nudges a socket, now or when its time comes.
