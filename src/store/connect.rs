@@ -3,10 +3,16 @@
 use std::{path::Path, time::Duration};
 
 use sea_orm::sqlx::Executor;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 use tracing::log::LevelFilter;
 
-use super::{connections::Connections, failure::describe, file::File, sqlite, write::Write};
+use super::{
+    connections::{Connections, Validity},
+    failure::describe,
+    file::File,
+    sqlite,
+    write::Write,
+};
 use crate::config::{Pool, sqlite_file};
 
 /// The connections of a running server: reads never take from the writes, nor the other way round.
@@ -45,6 +51,10 @@ fn refusal(url: &str, done: &str, e: &DbErr) -> String {
     let why = match why.trim_end_matches('.') {
         url if url.contains("://") => "its URL cannot be read",
         late if late.contains("timed out") => "the server does not answer",
+        lost if lost.contains("prepared statement") => {
+            "the pooler before the server loses prepared statements between transactions; set max_prepared_statements (PgBouncer 1.21 or \
+             later), or pool_mode = session, or name the server itself in DATABASE_URL"
+        }
         why => why,
     };
     format!("The database cannot be {done}: {why}.")
@@ -52,6 +62,8 @@ fn refusal(url: &str, done: &str, e: &DbErr) -> String {
 
 /// How long a server may take to let us in when we start.
 pub const START: Duration = Duration::from_secs(10);
+/// How long a pooler may take to find another connection.
+const HELD: Duration = Duration::from_secs(2);
 
 /// One connection that is told nothing, for what is done at start. An SQLite file is created when there is none.
 pub async fn open_one(url: &str, patience: Duration) -> Result<DatabaseConnection, DbErr> {
@@ -62,7 +74,7 @@ pub async fn open_one(url: &str, patience: Duration) -> Result<DatabaseConnectio
     }
     let mut options = ConnectOptions::new(url.to_owned());
     options.max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(patience);
-    Database::connect(quiet(options)).await
+    Database::connect(pooled(quiet(options))).await
 }
 
 /// One connection that can only look; nothing, when there is no file to look into.
@@ -93,7 +105,7 @@ pub async fn check(url: &str, one: &DatabaseConnection) -> Result<(), String> {
             return checked.await.map_err(|e| cannot_open(url, &e));
         }
         DbBackend::MySql => {}
-        _ => return Ok(()),
+        _ => return keeps_statements(url, one).await.map_err(|e| cannot_open(url, &e)),
     }
     let sql = "SELECT CAST(@@auto_increment_increment AS SIGNED)";
     let row = one.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await.map_err(|e| cannot_open(url, &e))?;
@@ -105,6 +117,21 @@ pub async fn check(url: &str, one: &DatabaseConnection) -> Result<(), String> {
              (Galera: wsrep_auto_increment_control = OFF, and let all nodes write to one server)."
         )),
     }
+}
+
+/// Fails when what was prepared in one transaction is not there in the next, as behind a pooler that gives each another connection.
+async fn keeps_statements(url: &str, one: &DatabaseConnection) -> Result<(), DbErr> {
+    let prepared = || one.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, "SELECT $1::bigint", [1_i64.into()]));
+    prepared().await?;
+    // Whoever holds the connection that served first makes the pooler take another one.
+    let holder = open_one(url, START).await?;
+    let holding = holder.begin().await?;
+    holding.execute_unprepared("SELECT 1").await?;
+    // A pooler that has no other one lets us wait, and loses nothing.
+    let again = tokio::time::timeout(HELD, prepared()).await.unwrap_or(Ok(None));
+    holding.rollback().await?;
+    holder.close().await?;
+    again.map(drop)
 }
 
 /// The connections of a running server. `one` serves as the only one of the driver that writes to SQLite.
@@ -122,8 +149,9 @@ pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Resu
     one.close().await?;
     let writers = (pool.connections / (READS_PER_WRITE + 1)).max(2);
     let readers = pool.connections.saturating_sub(writers).max(1);
-    let read = Connections::to_server(server(url, readers, pool, isolates), pool.wait).await?;
-    let write = Connections::to_server(server(url, writers, pool, isolates), pool.wait).await?;
+    let validity = Validity::from_now();
+    let to_server = |connections| Connections::to_server(server(url, connections, pool, isolates, &validity), pool.wait, validity.clone());
+    let (read, write) = (to_server(readers).await?, to_server(writers).await?);
     Ok(Pools { read, write: Write::Shared(write) })
 }
 
@@ -138,8 +166,17 @@ async fn reads_committed(one: &DatabaseConnection) -> Result<bool, DbErr> {
     Ok(one.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await?.len() < 2)
 }
 
-fn server(url: &str, connections: u32, pool: &Pool, isolates: bool) -> ConnectOptions {
+fn server(url: &str, connections: u32, pool: &Pool, isolates: bool, validity: &Validity) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.to_owned());
+    let (mysql, postgres) = (validity.clone(), validity.clone());
+    options.map_sqlx_mysql_before_acquire(move |_, known| {
+        let admits = mysql.admits(known.age);
+        Box::pin(async move { Ok(admits) })
+    });
+    options.map_sqlx_postgres_before_acquire(move |_, known| {
+        let admits = postgres.admits(known.age);
+        Box::pin(async move { Ok(admits) })
+    });
     options
         .max_connections(connections)
         .min_connections(1)
@@ -160,7 +197,13 @@ fn server(url: &str, connections: u32, pool: &Pool, isolates: bool) -> ConnectOp
     options.map_sqlx_postgres_pool_opts(|o| {
         o.after_connect(|connection, _| Box::pin(async move { connection.execute(POSTGRES).await.map(drop) }))
     });
-    quiet(options)
+    pooled(quiet(options))
+}
+
+/// PgBouncer refuses what it does not know, and there are no fractions here whose digits could matter.
+fn pooled(mut options: ConnectOptions) -> ConnectOptions {
+    options.map_sqlx_postgres_opts(|postgres| postgres.extra_float_digits(None));
+    options
 }
 
 fn is_sqlite(url: &str) -> bool {

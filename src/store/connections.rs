@@ -1,11 +1,12 @@
 //! A pool of connections that knows when its server is away: then whatever is asked fails at once instead of waiting, and when the server is
-//! back, a new pool takes the place of the old one, whose connections may hang for as long as TCP is patient. A file is never away.
+//! back, a new pool takes the place of the old one, whose connections may hang for as long as TCP is patient. When it refuses to write, it is
+//! the primary no longer, and no connection made before is used again. A file is never away.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,9 +18,13 @@ use sea_orm::{
     ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     QueryResult, SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
-use super::failure::{is_broken, is_collision};
+use super::failure::{is_broken, is_collision, is_misplaced};
+use crate::clock;
 
 /// After this time without an answer it is asked whether the server is there at all.
 const SUSPICION: Duration = Duration::from_secs(1);
@@ -29,8 +34,41 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// A server that was not there for this long is away; a shorter absence delays what is asked, and nobody notices more of it.
 const ABSENCE: Duration = Duration::from_millis(1500);
 
+/// Connections are given up at most this often, for as long as no server can be written.
+const PATIENCE_WITH_NEW: Duration = Duration::from_millis(500);
+
 /// How often a single statement is tried that collides each time.
 const TRIES: usize = 4;
+
+/// Since when connections may be used, of all pools to one server: one that is older may lead to a server that was the primary once.
+#[derive(Clone)]
+pub struct Validity(Arc<Mutex<Instant>>);
+
+impl Validity {
+    /// Of connections from now on.
+    pub fn from_now() -> Self {
+        Self(Arc::new(Mutex::new(clock::instant())))
+    }
+
+    /// Whether a connection of this age may be used.
+    pub fn admits(&self, age: Duration) -> bool {
+        age <= self.since().elapsed()
+    }
+
+    /// Gives up all connections that there are. False when that was done a moment ago.
+    fn renew(&self) -> bool {
+        let mut since = self.since();
+        let is_due = since.elapsed() > PATIENCE_WITH_NEW;
+        if is_due {
+            *since = clock::instant();
+        }
+        is_due
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A statement on its way.
 type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;
@@ -42,11 +80,19 @@ pub struct Connections(Arc<Inner>);
 struct Inner {
     backend: DbBackend,
     pool: RwLock<DatabaseConnection>,
-    /// How to make another pool, and how long a statement may take; nothing for a file.
-    server: Option<(ConnectOptions, Duration)>,
+    /// Nothing for a file.
+    server: Option<Server>,
     is_away: watch::Sender<bool>,
     is_suspected: AtomicBool,
     renewals: AtomicU64,
+}
+
+struct Server {
+    /// How to make another pool.
+    options: ConnectOptions,
+    /// How long a statement may take.
+    patience: Duration,
+    validity: Validity,
 }
 
 /// What a statement fails with when the server is away.
@@ -60,15 +106,15 @@ impl Connections {
         Self::new(pool, None)
     }
 
-    /// The connections to a server, made by `options`. A statement may take `patience`.
+    /// The connections to a server, made by `options`, which see to their `validity`. A statement may take `patience`.
     ///
     /// # Errors
     /// When there is none to be had.
-    pub async fn to_server(options: ConnectOptions, patience: Duration) -> Result<Self, DbErr> {
-        Ok(Self::new(Database::connect(options.clone()).await?, Some((options, patience))))
+    pub async fn to_server(options: ConnectOptions, patience: Duration, validity: Validity) -> Result<Self, DbErr> {
+        Ok(Self::new(Database::connect(options.clone()).await?, Some(Server { options, patience, validity })))
     }
 
-    fn new(pool: DatabaseConnection, server: Option<(ConnectOptions, Duration)>) -> Self {
+    fn new(pool: DatabaseConnection, server: Option<Server>) -> Self {
         let (is_away, is_suspected, renewals) = (watch::Sender::new(false), AtomicBool::new(false), AtomicU64::new(0));
         Self(Arc::new(Inner { backend: pool.get_database_backend(), pool: RwLock::new(pool), server, is_away, is_suspected, renewals }))
     }
@@ -82,7 +128,7 @@ impl Connections {
         *self.0.is_away.borrow()
     }
 
-    /// How often the server came back, and the pool was made anew.
+    /// How often the server came back, or was another one, and connections were made anew.
     pub fn renewals(&self) -> u64 {
         self.0.renewals.load(Ordering::Relaxed)
     }
@@ -106,13 +152,13 @@ impl Connections {
     }
 
     /// Asks one statement, which is a transaction of its own; again, when it collided with another one, or the server wants it prepared anew,
-    /// as MariaDB does when its cache of tables is too small for all of them.
+    /// as MariaDB does when its cache of tables is too small for all of them; or on a new connection, when this one leads to the wrong server.
     async fn ask<T>(&self, statement: Statement, how: for<'a> fn(&'a DatabaseConnection, Statement) -> Asked<'a, T>) -> Result<T, DbErr> {
         let mut tries = TRIES;
         loop {
             let pool = self.pool();
             match self.within(how(&pool, statement.clone())).await {
-                Err(e) if is_collision(&e) && tries > 1 => tries -= 1,
+                Err(e) if (is_collision(&e) || is_misplaced(&e)) && tries > 1 => tries -= 1,
                 answer => return answer,
             }
         }
@@ -139,7 +185,7 @@ impl Connections {
                 Ok(())
             };
             match self.within(reading).await {
-                Err(e) if is_collision(&e) && !is_begun && tries > 1 => tries -= 1,
+                Err(e) if (is_collision(&e) || is_misplaced(&e)) && !is_begun && tries > 1 => tries -= 1,
                 done => return done,
             }
         }
@@ -147,7 +193,7 @@ impl Connections {
 
     /// Waits for something that is asked of the server, as long as it is there.
     pub async fn within<T>(&self, asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-        let Some((_, patience)) = &self.0.server else { return asked.await };
+        let Some(server) = &self.0.server else { return asked.await };
         let mut is_away = self.0.is_away.subscribe();
         let patiently = async {
             tokio::pin!(asked);
@@ -155,7 +201,7 @@ impl Connections {
                 return answer;
             }
             self.suspect();
-            timeout(patience.saturating_sub(SUSPICION), asked).await.unwrap_or_else(|_| Err(away()))
+            timeout(server.patience.saturating_sub(SUSPICION), asked).await.unwrap_or_else(|_| Err(away()))
         };
         let answer = tokio::select! {
             biased;
@@ -164,6 +210,9 @@ impl Connections {
         };
         if answer.as_ref().is_err_and(is_broken) {
             self.suspect();
+        }
+        if answer.as_ref().is_err_and(is_misplaced) && server.validity.renew() {
+            self.0.renewals.fetch_add(1, Ordering::Relaxed);
         }
         answer
     }
@@ -190,9 +239,9 @@ impl Connections {
 
     /// Asks for a new pool until there is one.
     async fn probe(&self) -> Option<DatabaseConnection> {
-        let (options, _) = self.0.server.as_ref()?;
+        let server = self.0.server.as_ref()?;
         loop {
-            if let Ok(Ok(pool)) = timeout(PROBE, Database::connect(options.clone())).await
+            if let Ok(Ok(pool)) = timeout(PROBE, Database::connect(server.options.clone())).await
                 && let Ok(Ok(_)) = timeout(PROBE, pool.execute_unprepared("SELECT 1")).await
             {
                 return Some(pool);

@@ -45,7 +45,7 @@ impl Store {
         };
         let looked = match one.get_database_backend() {
             DbBackend::MySql => mysql(&url, &one, pool, &mut findings).await,
-            DbBackend::Postgres => postgres(&one, pool, &mut findings).await,
+            DbBackend::Postgres => postgres(&url, &one, pool, &mut findings).await,
             _ => file_itself(&url, &one, &mut findings).await,
         };
         one.close().await.ok();
@@ -170,7 +170,11 @@ async fn mysql(url: &str, one: &DatabaseConnection, pool: &Pool, findings: &mut 
     Ok(())
 }
 
-async fn postgres(one: &DatabaseConnection, pool: &Pool, findings: &mut Vec<Finding>) -> Result<(), DbErr> {
+async fn postgres(url: &str, one: &DatabaseConnection, pool: &Pool, findings: &mut Vec<Finding>) -> Result<(), DbErr> {
+    if let Err(sentence) = connect::check(url, one).await {
+        findings.push(Finding::problem(DATABASE, "it cannot be used as it is reached", sentence));
+        return Ok(());
+    }
     let version: String = value(one, "SELECT current_setting('server_version')").await?;
     let name: String = value(one, "SELECT current_database()::text").await?;
     let is_tls: Option<bool> = value(one, "SELECT (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())").await?;

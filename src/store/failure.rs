@@ -106,6 +106,12 @@ fn is_hindered(d: &dyn DatabaseError) -> bool {
     d.code().is_some_and(|c| c.starts_with("53") || c == "55P03")
 }
 
+/// Whether the server refuses to write, as one does that is no longer the primary; nothing was done then. Another connection may lead to
+/// the server that has taken its place.
+pub fn is_misplaced(e: &DbErr) -> bool {
+    matches!(sqlx(e), Some(Sqlx::Database(d)) if is_read_only(&**d))
+}
+
 /// Whether a server says that it, or the session, is read-only; of Galera, that this node has left the cluster.
 fn is_read_only(d: &dyn DatabaseError) -> bool {
     if let Some(d) = d.try_downcast_ref::<MySqlDatabaseError>() {

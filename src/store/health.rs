@@ -21,6 +21,9 @@ const SHARED: Duration = Duration::from_millis(500);
 /// How long the database may take to answer a probe.
 const PATIENCE: Duration = Duration::from_millis(1200);
 
+/// A write of nothing, which a server that is read-only refuses.
+const NOTHING: &str = "DELETE FROM recovery_sessions WHERE 1 = 0";
+
 /// What was found.
 #[derive(Default)]
 pub struct Health {
@@ -79,7 +82,7 @@ impl Store {
         self.read.renewals() + self.write.connections().renewals()
     }
 
-    /// Whether the database answers, and SQLite can be written: its disk may be full.
+    /// Whether the database answers and can be written: SQLite's disk may be full, and a server may be the primary no longer.
     ///
     /// # Errors
     /// What hinders it, in a word for the operator.
@@ -107,11 +110,19 @@ impl Store {
         if self.write.connections().is_away() {
             return Err(away());
         }
-        if self.backend() != DbBackend::Sqlite || self.health.lately() == Some(Ok(())) {
+        if self.health.lately() == Some(Ok(())) {
             return Ok(());
         }
-        let outcome = sqlite::write_nothing(&self.write).await;
-        self.health.note(&outcome);
+        if self.backend() == DbBackend::Sqlite {
+            let outcome = sqlite::write_nothing(&self.write).await;
+            self.health.note(&outcome);
+            return outcome;
+        }
+        let outcome = self.write.execute_unprepared(NOTHING).await.map(drop);
+        // A success says nothing of the server's disk, for which a write may have failed.
+        if outcome.is_err() {
+            self.health.note(&outcome);
+        }
         outcome
     }
 }

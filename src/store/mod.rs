@@ -45,7 +45,7 @@ use crate::error::Result;
 use connections::Connections;
 use dialect::statement;
 use entity::{ConversationId, MessageId, UserId};
-use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_orphan, is_unfit};
+use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_misplaced, is_orphan, is_unfit};
 use gather::Gather;
 use health::Health;
 use schema::Schema;

@@ -12,7 +12,7 @@ use super::jobs::{Done, Job, Marked, NewMessage, Stored, SupportWritten};
 use super::teller::{Busy, Callers};
 use super::write::Transaction;
 use super::writes::How;
-use super::{Message, Store, is_away, is_broken, is_collision, is_duplicate, writes};
+use super::{Message, Store, is_away, is_broken, is_collision, is_duplicate, is_misplaced, writes};
 use crate::clock::{self, Timestamp};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -136,7 +136,7 @@ impl Store {
         }
     }
 
-    /// One transaction; again, when it collided with another node's or with the legacy backend's, or lost its connection. An unclear one is
+    /// One transaction; again, when it collided with another node's or with the legacy backend's, lost its connection, or had one to the wrong server. An unclear one is
     /// settled before anything else is written, for what is stored is told in the order of its ids.
     async fn attempt_again(&self, jobs: &[Job], look: bool, callers: &mut Callers) -> Result<Vec<Outcome>, DbErr> {
         let mut pauses = PAUSES.iter();
@@ -147,7 +147,7 @@ impl Store {
                     return if self.settle(&outcomes, callers).await? { Ok(outcomes) } else { Err(lost()) };
                 }
                 Err(Failed::Before(e)) => {
-                    let may_pass = is_collision(&e) || is_broken(&e) && !matches!(e, DbErr::ConnectionAcquire(_));
+                    let may_pass = is_collision(&e) || is_misplaced(&e) || is_broken(&e) && !matches!(e, DbErr::ConnectionAcquire(_));
                     let Some(pause) = pauses.next().filter(|_| may_pass) else { return Err(e) };
                     tokio::time::sleep(*pause).await;
                 }

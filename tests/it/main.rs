@@ -14,6 +14,7 @@ mod databases;
 mod disk;
 mod doctor;
 mod drift;
+mod failover;
 mod guests;
 mod history;
 mod hostile;

@@ -55,7 +55,7 @@ async fn a_lock_shorter_than_the_patience_is_not_noticed() {
 }
 
 /// A server over a database of its own, on a database server of this test or by a wire to it.
-async fn app_on(url: &str) -> TestApp {
+pub async fn app_on(url: &str) -> TestApp {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let database = Database::on(url).await;
     TestApp::over(database, folder, ROOMY).await
@@ -222,7 +222,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_up_before_it_is_answered() {
 }
 
 /// Asks until it is so.
-async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
+pub async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     let asking = async {
         while !is_so().await {
             tokio::task::yield_now().await;

@@ -145,30 +145,28 @@ fn mysql(folder: &Path, port: u16) -> Option<Command> {
     Some(server)
 }
 
+/// A program in a folder of its own that refuses to run as root: then as the user `postgres`.
+pub fn as_postgres(program: &Path, folder: &Path) -> Command {
+    let mut command = if is_root() { Command::new("setpriv") } else { Command::new(program) };
+    if is_root() {
+        Command::new("chown").arg("postgres").arg(folder).status().expect("the folder can be given away");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+    }
+    command.current_dir(folder);
+    command
+}
+
 fn postgres(folder: &Path, port: u16) -> Option<Command> {
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path()).collect();
     versions.sort();
     let programs = versions.pop()?.join("bin");
-    // PostgreSQL refuses to run as root.
-    let as_postgres = |program: &str| {
-        let program = programs.join(program);
-        let mut command = if is_root() { Command::new("setpriv") } else { Command::new(&program) };
-        if is_root() {
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
-        }
-        command.current_dir(folder);
-        quiet(command)
-    };
-    if is_root() {
-        Command::new("chown").arg("postgres").arg(folder).status().ok()?;
-    }
     let data = folder.join("data");
-    let mut install = as_postgres("initdb");
+    let mut install = quiet(as_postgres(&programs.join("initdb"), folder));
     install.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]);
     if !install.status().is_ok_and(|s| s.success()) {
         return None;
     }
-    let mut server = as_postgres("postgres");
+    let mut server = quiet(as_postgres(&programs.join("postgres"), folder));
     server.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(folder);
     Some(server)
 }
