@@ -1,6 +1,6 @@
 //! What the operating system says of files and limits. Where it is not Unix, it says nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Whether this process may write a file, or make files in a folder.
 #[cfg(unix)]
@@ -28,6 +28,21 @@ pub fn free_bytes(file: &Path) -> Option<(u64, u64)> {
 pub fn open_files() -> Option<(u64, u64)> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     Some((limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX)))
+}
+
+/// A path to a file, and those that it leads to by symbolic links, in their order; whether there is a file at the last one or not.
+pub fn hops(path: PathBuf) -> Vec<PathBuf> {
+    /// The kernel follows no more.
+    const MOST: usize = 40;
+    let mut hops = vec![path];
+    while let Some(last) = hops.last()
+        && hops.len() < MOST
+        && let Ok(target) = std::fs::read_link(last)
+    {
+        let next = last.parent().unwrap_or(Path::new("")).join(target);
+        hops.push(next);
+    }
+    hops
 }
 
 /// The folder that a file is in.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use sea_orm_migration::prelude::*;
 
+use crate::catalog::Catalog;
 use crate::columns::utf8;
 
 /// An addition to the schema.
@@ -12,7 +13,9 @@ pub enum Change {
     /// A table.
     Table(&'static str, TableCreateStatement),
     /// A column of a table.
-    Column(&'static str, &'static str, ColumnDef),
+    Column(&'static str, String, ColumnDef),
+    /// A column that a table has when it is made, for one that others made without it.
+    OwnColumn(&'static str, String, ColumnDef),
     /// An index.
     Index {
         /// On which table.
@@ -26,20 +29,24 @@ pub enum Change {
     },
 }
 
+/// So many characters of a long text are indexed.
+const INDEXED: u32 = 50;
+
 impl Change {
-    /// Whether the schema has it already. Only its name is looked at: an adopted database may have it in a form of its own.
-    pub async fn is_done(&self, m: &SchemaManager<'_>) -> Result<bool, DbErr> {
+    /// Whether the database has it already: a table or a column of this name, whatever its form, an index of these columns, whatever its name.
+    pub fn is_done(&self, catalog: &Catalog) -> bool {
         match self {
-            Self::Table(name, _) => m.has_table(name).await,
-            Self::Column(table, name, _) => m.has_column(table, name).await,
-            Self::Index { table, name, .. } => m.has_index(table, name).await,
+            Self::Table(name, _) => catalog.table(name).is_some(),
+            Self::Column(table, name, _) => catalog.column(table, name).is_some(),
+            Self::OwnColumn(table, name, _) => catalog.table(table).is_none() || catalog.column(table, name).is_some(),
+            Self::Index { table, name, unique, columns } => catalog.has_index(table, name, *unique, columns),
         }
     }
 
     /// The table that it is made for.
     pub fn table(&self) -> &'static str {
         match self {
-            Self::Table(table, _) | Self::Column(table, ..) | Self::Index { table, .. } => table,
+            Self::Table(table, _) | Self::Column(table, ..) | Self::OwnColumn(table, ..) | Self::Index { table, .. } => table,
         }
     }
 
@@ -49,14 +56,20 @@ impl Change {
     }
 
     /// Makes it.
-    pub async fn make(self, m: &SchemaManager<'_>) -> Result<(), DbErr> {
+    pub async fn make(self, m: &SchemaManager<'_>, catalog: &Catalog) -> Result<(), DbErr> {
         match self {
-            Self::Table(_, statement) => m.create_table(utf8(m, statement)).await,
-            Self::Column(table, _, column) => m.alter_table(Table::alter().table(table).add_column(column).take()).await,
+            Self::Table(_, statement) => m.create_table(utf8(m.get_database_backend(), statement)).await,
+            Self::Column(table, _, column) | Self::OwnColumn(table, _, column) => {
+                m.alter_table(Table::alter().table(table).add_column(column).take()).await
+            }
             Self::Index { table, name, unique, columns } => {
                 let mut index = Index::create().name(name).table(table).take();
                 for column in columns {
-                    index.col(*column);
+                    match catalog.column(table, column).and_then(|column| column.bytes) {
+                        // MariaDB and MySQL index no more bytes than this of a text, in rows of the old format.
+                        Some(767..) => index.col((*column, INDEXED)),
+                        _ => index.col(*column),
+                    };
                 }
                 if unique {
                     index.unique();
@@ -74,7 +87,7 @@ impl fmt::Display for Change {
                 let columns: Vec<String> = statement.get_columns().iter().map(ColumnDef::get_column_name).collect();
                 write!(f, "table {name} ({})", columns.join(", "))
             }
-            Self::Column(table, name, _) => write!(f, "column {table}.{name}"),
+            Self::Column(table, name, _) | Self::OwnColumn(table, name, _) => write!(f, "column {table}.{name}"),
             Self::Index { table, name, unique, columns } => {
                 write!(f, "{}index {name} on {table} ({})", if *unique { "unique " } else { "" }, columns.join(", "))
             }

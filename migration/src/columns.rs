@@ -3,6 +3,8 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::catalog::Catalog;
+
 /// A moment in UTC, to the millisecond at least; null when not given.
 pub fn moment(m: &SchemaManager, name: &'static str) -> ColumnDef {
     let mut column = ColumnDef::new(name);
@@ -33,10 +35,21 @@ pub fn send_key(m: &SchemaManager) -> ColumnDef {
     column
 }
 
-/// Makes MariaDB and MySQL store any script and emoji, and compare texts by their bytes as the others do.
-pub fn utf8(m: &SchemaManager, mut table: TableCreateStatement) -> TableCreateStatement {
-    if m.get_database_backend() == DbBackend::MySql {
-        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
+/// A column whose values are those of another table's `id`: a foreign key wants both of one type, and an adopted table has its own.
+pub fn reference(catalog: &Catalog, name: &'static str, table: &str) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    match catalog.column(table, "id") {
+        Some(id) if catalog.backend != DbBackend::Sqlite => column.custom(Alias::new(id.kind.as_str())).not_null(),
+        _ => column.big_integer().not_null(),
+    };
+    column
+}
+
+/// Makes MariaDB and MySQL store any script and emoji, and compare texts by their bytes as the others do. The row format is that of today, also
+/// where the server's default is an old one, in which no index may be longer than 767 bytes.
+pub fn utf8(backend: DbBackend, mut table: TableCreateStatement) -> TableCreateStatement {
+    if backend == DbBackend::MySql {
+        table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin").extra("ROW_FORMAT=DYNAMIC");
     }
     table
 }

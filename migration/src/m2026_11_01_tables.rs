@@ -1,19 +1,42 @@
-//! The five tables of the application, for a database that does not have them yet.
+//! The five tables of the application, for a database that does not have them yet, or not all of their columns.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, big_pk_auto, boolean_null, date_null, string_len, string_len_null};
 
+use crate::catalog::Catalog;
 use crate::change::Change;
-use crate::columns::{long_text, moment};
+use crate::columns::{long_text, moment, reference};
 
-pub fn changes(m: &SchemaManager) -> Vec<Change> {
-    vec![
-        Change::Table("users", users(m)),
-        Change::Table("conversations", conversations(m)),
-        Change::Table("messages", messages(m)),
-        Change::Table("support_tickets", support_tickets(m)),
-        Change::Table("support_messages", support_messages(m)),
+pub fn changes(m: &SchemaManager, catalog: &Catalog) -> Vec<Change> {
+    let tables = tables(m, catalog).into_iter().map(|(name, table)| Change::Table(name, table));
+    tables.chain(columns(m, catalog)).collect()
+}
+
+/// The tables as they are made.
+pub fn tables(m: &SchemaManager, catalog: &Catalog) -> [(&'static str, TableCreateStatement); 5] {
+    [
+        ("users", users(m)),
+        ("conversations", conversations(m)),
+        ("messages", messages(m, catalog)),
+        ("support_tickets", support_tickets(m)),
+        ("support_messages", support_messages(m, catalog)),
     ]
+}
+
+/// Those of their columns that may be null, so that rows which are there can do without.
+pub fn columns(m: &SchemaManager, catalog: &Catalog) -> Vec<Change> {
+    let mut columns = Vec::new();
+    for (table, statement) in tables(m, catalog) {
+        for column in statement.get_columns().iter().filter(|column| column.get_column_spec().nullable == Some(true)) {
+            let (name, mut column) = (column.get_column_name(), column.clone());
+            // Whoever could log in without it still can.
+            if name == "verified" {
+                column.default(true);
+            }
+            columns.push(Change::OwnColumn(table, name, column));
+        }
+    }
+    columns
 }
 
 fn users(m: &SchemaManager) -> TableCreateStatement {
@@ -47,11 +70,11 @@ fn conversations(m: &SchemaManager) -> TableCreateStatement {
         .take()
 }
 
-fn messages(m: &SchemaManager) -> TableCreateStatement {
+fn messages(m: &SchemaManager, catalog: &Catalog) -> TableCreateStatement {
     Table::create()
         .table("messages")
         .col(big_pk_auto("id"))
-        .col(big_integer("conversation_id"))
+        .col(reference(catalog, "conversation_id", "conversations"))
         .col(big_integer("sender_id"))
         .col(big_integer("receiver_id"))
         .col(long_text(m, "message_text"))
@@ -79,11 +102,11 @@ fn support_tickets(m: &SchemaManager) -> TableCreateStatement {
         .take()
 }
 
-fn support_messages(m: &SchemaManager) -> TableCreateStatement {
+fn support_messages(m: &SchemaManager, catalog: &Catalog) -> TableCreateStatement {
     Table::create()
         .table("support_messages")
         .col(big_pk_auto("id"))
-        .col(big_integer("ticket_id"))
+        .col(reference(catalog, "ticket_id", "support_tickets"))
         .col(big_integer("sender_id"))
         .col(long_text(m, "message_text"))
         .col(boolean_null("is_admin").default(false))

@@ -3,15 +3,16 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, string_len};
 
+use crate::catalog::Catalog;
 use crate::change::Change;
 use crate::columns::{long_text, moment, send_key};
 
-pub fn changes(m: &SchemaManager) -> Vec<Change> {
+pub fn changes(m: &SchemaManager, _: &Catalog) -> Vec<Change> {
     let index = |table, name, columns| Change::Index { table, name, unique: false, columns };
     let unique = |table, name, columns| Change::Index { table, name, unique: true, columns };
     vec![
-        Change::Column("messages", "send_key", send_key(m)),
-        Change::Column("support_messages", "send_key", send_key(m)),
+        Change::Column("messages", "send_key".to_owned(), send_key(m)),
+        Change::Column("support_messages", "send_key".to_owned(), send_key(m)),
         // A page of history, the newest message, and what a user has not read: each one seek.
         index("messages", "idx_messages_conversation", &["conversation_id", "id"]),
         index("messages", "idx_messages_unread", &["receiver_id", "is_read", "conversation_id"]),

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 use sea_orm_migration::SchemaManager;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
+use crate::catalog::Catalog;
 use crate::change::Change;
 
 /// An addition to a table of less rows is done before anybody wonders.
 const NOTEWORTHY: i64 = 10_000;
 
 /// Makes the changes of a step.
-pub async fn take(step: &str, changes: Vec<Change>, m: &SchemaManager<'_>) -> Result<(), DbErr> {
+pub async fn take(step: &str, changes: Vec<Change>, m: &SchemaManager<'_>, catalog: &Catalog) -> Result<(), DbErr> {
     let mut missing = Vec::new();
     for change in changes {
-        if !change.is_done(m).await? {
+        if !change.is_done(catalog) {
             let rows = if change.reads_rows() { rows(m, change.table()).await? } else { 0 };
             missing.push((change, rows));
         }
@@ -29,7 +30,7 @@ pub async fn take(step: &str, changes: Vec<Change>, m: &SchemaManager<'_>) -> Re
             tracing::info!(step, rows, "{} of {all}: adding {name} to about {rows} rows{}", n + 1, rest(start.elapsed(), done, left));
         }
         let begun = now();
-        change.make(m).await?;
+        change.make(m, catalog).await?;
         (left, done) = (left - rows, done + rows);
         if is_noteworthy {
             tracing::info!(step, took_ms = millis(begun.elapsed()), "{} of {all}: added {name}", n + 1);

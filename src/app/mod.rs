@@ -60,8 +60,12 @@ impl Server {
     /// # Errors
     /// One sentence that says what to do.
     pub async fn start(settings: Settings) -> Result<Self, String> {
-        let secret = secret(&settings)?;
+        if settings.sqlite_file().is_none() {
+            secret(&settings)?;
+        }
         let store = Arc::new(Store::open(&settings.database_url, &settings.database, settings.redis_url.is_some()).await?);
+        // A secret of an SQLite server is made when its database is there, so that a start that fails leaves none behind.
+        let secret = secret(&settings)?;
         let address = settings.address().ok_or("The configured host is not an address.")?;
         let (listener, address) = listen(address)?;
         let watched = settings.metrics.address().map(listen).transpose()?;
@@ -205,7 +209,7 @@ pub fn secret(settings: &Settings) -> Result<String, String> {
         return Ok(secret.clone());
     }
     let database = settings.sqlite_file().ok_or("JWT_SECRET is not set. Set it to the secret that your tokens are signed with.")?;
-    let file = secret_file(database);
+    let file = secret_file(&database);
     match std::fs::read_to_string(&file) {
         Ok(secret) if !secret.trim().is_empty() => return Ok(secret.trim().to_owned()),
         _ => {}

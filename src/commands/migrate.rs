@@ -11,11 +11,15 @@ pub async fn run(settings: &Settings, status: bool) -> Result<(), String> {
         say("The schema is up to date.");
         return Ok(());
     }
-    for step in Store::status(&settings.database_url).await? {
+    let (steps, faults) = Store::status(&settings.database_url).await?;
+    for step in steps {
         say(&format!("{} {}", if step.would_add.is_some() { "pending" } else { "applied" }, step.step));
         for addition in step.would_add.into_iter().flatten() {
             say(&format!("        would add {addition}"));
         }
+    }
+    for fault in faults {
+        say(&format!("no server starts: {fault}"));
     }
     Ok(())
 }

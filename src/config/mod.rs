@@ -4,8 +4,14 @@ mod check;
 mod shown;
 mod sources;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 pub use shown::{Shown, masked};
@@ -216,13 +222,15 @@ impl Settings {
     }
 
     /// The file behind an SQLite URL.
-    pub fn sqlite_file(&self) -> Option<&Path> {
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
         sqlite_file(&self.database_url)
     }
 }
 
-/// The file behind an SQLite URL; nothing for a database in memory and for a server.
-pub fn sqlite_file(url: &str) -> Option<&Path> {
-    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//").split('?').next()?;
-    (!path.is_empty() && path != ":memory:").then_some(Path::new(path))
+/// The file behind an SQLite URL, as the driver reads it; nothing for a database in memory and for a server.
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("sqlite:")?.trim_start_matches("//");
+    let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = percent_decode_str(path).decode_utf8().ok()?;
+    (!path.is_empty() && path != ":memory:" && !options.contains("mode=memory")).then(|| PathBuf::from(path.as_ref()))
 }

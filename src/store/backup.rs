@@ -10,9 +10,8 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, backup::StepResult};
 
-use super::{Store, driver_url, sqlite};
+use super::{Store, driver_url, sqlite, sqlite_file};
 use crate::auth::random_hex;
-use crate::config::sqlite_file;
 
 /// What was copied.
 pub struct Backup {
@@ -51,11 +50,11 @@ impl Store {
             return Err(taken());
         }
         let partial = Partial::create(target).map_err(|e| cannot_write(target, &e))?;
-        copy(source, &partial.0, stop, told)?;
+        copy(&source, &partial.0, stop, told)?;
         let bytes = partial
             .publish(target)
             .map_err(|e| if e.kind() == io::ErrorKind::AlreadyExists { taken() } else { cannot_write(target, &e) })?;
-        Ok(Backup { bytes, restore: sqlite::restore(source) })
+        Ok(Backup { bytes, restore: sqlite::restore(&source) })
     }
 }
 

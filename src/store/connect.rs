@@ -10,10 +10,10 @@ use super::{
     connections::{Connections, Validity},
     failure::describe,
     file::File,
-    sqlite,
+    sqlite, sqlite_file,
     write::Write,
 };
-use crate::config::{Pool, sqlite_file};
+use crate::config::Pool;
 
 /// The connections of a running server: reads never take from the writes, nor the other way round.
 pub struct Pools {
@@ -44,7 +44,7 @@ pub fn cannot_migrate(url: &str, e: &DbErr) -> String {
 }
 
 fn refusal(url: &str, done: &str, e: &DbErr) -> String {
-    if let Some(advice) = sqlite_file(url).and_then(|file| sqlite::advice(file, e)) {
+    if let Some(advice) = sqlite_file(url).and_then(|file| sqlite::advice(&file, e)) {
         return advice;
     }
     let why = describe(e);
@@ -83,11 +83,12 @@ pub async fn open_read_only(url: &str, patience: Duration) -> Result<Option<Data
     if !file.exists() {
         return Ok(None);
     }
-    let path = file.display();
     // To look into a file with a write-ahead log makes two files beside it, unless they are there or the file cannot change.
-    let is_in_use = Path::new(&format!("{path}-wal")).exists();
-    let mut options = ConnectOptions::new(format!("sqlite://{path}"));
-    options.max_connections(1).map_sqlx_sqlite_opts(move |sqlite| sqlite.read_only(true).immutable(!is_in_use));
+    let is_in_use = Path::new(&format!("{}-wal", file.display())).exists();
+    let mut options = ConnectOptions::new(url.to_owned());
+    options
+        .max_connections(1)
+        .map_sqlx_sqlite_opts(move |sqlite| sqlite.filename(&file).create_if_missing(false).read_only(true).immutable(!is_in_use));
     Database::connect(quiet(options)).await.map(Some)
 }
 
@@ -142,7 +143,7 @@ pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Resu
         };
         let read = Database::connect(quiet(sqlite::options(url, SQLITE_READERS))).await?;
         sqlite::make_no_more_files(&read);
-        let write = Write::File(File::open(file)?, Connections::to_file(one));
+        let write = Write::File(File::open(&file)?, Connections::to_file(one));
         return Ok(Pools { read: Connections::to_file(read), write });
     }
     let isolates = reads_committed(&one).await?;

@@ -4,13 +4,12 @@ use std::{path::Path, time::Duration};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement, TryGetable};
 
-use super::{Store, connect, driver_url, sqlite};
-use crate::config::{Pool, sqlite_file};
+use super::{Store, connect, driver_url, sqlite, sqlite_file, standing};
+use crate::config::Pool;
 use crate::finding::Finding;
 use crate::{clock, system};
 
 const DATABASE: &str = "database";
-const SCHEMA: &str = "migrations";
 
 /// How long a server may take to let us in.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -23,12 +22,12 @@ impl Store {
     pub async fn examine(url: &str, pool: &Pool) -> Vec<Finding> {
         let url = driver_url(url);
         let file = sqlite_file(&url);
-        let mut findings = file.map(around).unwrap_or_default();
+        let mut findings = file.as_deref().map(around).unwrap_or_default();
         if url.contains(":memory:") {
             findings.push(Finding::warning(DATABASE, "in memory: it ends with the server", "name a file or a server in DATABASE_URL"));
             return findings;
         }
-        if file.is_some_and(|file| !file.exists()) {
+        if file.as_ref().is_some_and(|file| !file.exists()) {
             if findings.iter().all(|f| f.advice.is_empty()) {
                 findings.push(Finding::ok(DATABASE, "there is none yet; the first start makes it"));
             }
@@ -48,32 +47,13 @@ impl Store {
             DbBackend::Postgres => postgres(&url, &one, pool, &mut findings).await,
             _ => file_itself(&url, &one, &mut findings).await,
         };
-        one.close().await.ok();
         if let Err(e) = looked {
             findings.push(Finding::problem(DATABASE, connect::cannot_open(&url, &e), advice));
         }
-        findings.push(schema(&url).await);
+        findings.extend(standing::examine(&one).await);
+        one.close().await.ok();
         findings
     }
-}
-
-/// How the schema stands to the steps of this program.
-async fn schema(url: &str) -> Finding {
-    let standings = match Store::status(url).await {
-        Ok(standings) => standings,
-        Err(sentence) if sentence.contains("is missing") => {
-            let advice = "run the version of tidings that took it, or a newer one";
-            return Finding::problem(SCHEMA, "a step has been taken that this version does not know", advice);
-        }
-        Err(sentence) => return Finding::problem(SCHEMA, sentence, "see to the database first"),
-    };
-    let pending: Vec<&str> = standings.iter().filter(|s| s.would_add.is_some()).map(|s| s.step.as_str()).collect();
-    if pending.is_empty() {
-        return Finding::ok(SCHEMA, format!("all {} steps are taken", standings.len()));
-    }
-    let advice =
-        "make a backup, see by `tidings migrate --status` what they add, then run `tidings migrate`; or start the server, which does it";
-    Finding::warning(SCHEMA, format!("pending: {}", pending.join(", ")), advice)
 }
 
 /// What the file system says of a database file.
@@ -117,8 +97,8 @@ async fn file_itself(url: &str, one: &DatabaseConnection, findings: &mut Vec<Fin
     let version: String = value(one, "SELECT sqlite_version()").await?;
     let pages: i64 = value(one, "PRAGMA page_count").await?;
     let size: i64 = value(one, "PRAGMA page_size").await?;
-    let file = sqlite_file(url).unwrap_or(Path::new("")).display();
-    findings.push(Finding::ok(DATABASE, format!("SQLite {version}, {file}, {} KiB, no damage found in 2 s at most", pages * size / 1024)));
+    let (file, size) = (sqlite_file(url).unwrap_or_default(), pages * size / 1024);
+    findings.push(Finding::ok(DATABASE, format!("SQLite {version}, {}, {size} KiB, no damage found in 2 s at most", file.display())));
     Ok(())
 }
 
@@ -144,14 +124,6 @@ async fn mysql(url: &str, one: &DatabaseConnection, pool: &Pool, findings: &mut 
         findings.push(Finding::warning(DATABASE, found, "set innodb_flush_log_at_trx_commit = 1"));
     }
     findings.extend(connections(value(one, "SELECT CAST(@@max_connections AS SIGNED)").await?, pool));
-    let narrow = "SELECT CAST(GROUP_CONCAT(CONCAT(table_name, '.', column_name, ' (', character_set_name, ')') SEPARATOR ', ') AS CHAR) \
-                  FROM information_schema.columns WHERE table_schema = DATABASE() AND character_set_name <> 'utf8mb4' AND CONCAT(table_name, '.', \
-                  column_name) IN ('messages.message_text', 'support_messages.message_text', 'support_tickets.subject', \
-                  'support_tickets.description', 'users.username')";
-    if let Some(columns) = value::<Option<String>>(one, narrow).await? {
-        let advice = "after a backup: ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4";
-        findings.push(Finding::warning(DATABASE, format!("no emoji can be stored in {columns}"), advice));
-    }
     findings.push(clock(one, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)").await?);
     // Last, for the zone of the session is another one from here on.
     one.execute_unprepared("SET SESSION time_zone = @@global.time_zone").await?;
@@ -189,10 +161,6 @@ async fn postgres(url: &str, one: &DatabaseConnection, pool: &Pool, findings: &m
     if value::<bool>(one, "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'").await? {
         findings.push(Finding::problem(DATABASE, "the server is read-only", "use the primary server"));
     }
-    if !value::<Option<bool>>(one, "SELECT has_schema_privilege(current_schema(), 'CREATE')").await?.unwrap_or(false) {
-        let advice = "GRANT CREATE ON SCHEMA public TO the user of DATABASE_URL, or let it own the database";
-        findings.push(Finding::problem(DATABASE, "this user may not make tables", advice));
-    }
     if value::<bool>(one, "SELECT current_setting('fsync') = 'off' OR current_setting('synchronous_commit') = 'off'").await? {
         let found = "commits are not durable: a power cut takes what was acknowledged";
         findings.push(Finding::warning(DATABASE, found, "set fsync = on and synchronous_commit = on"));
@@ -222,7 +190,7 @@ async fn row(one: &DatabaseConnection, sql: &str) -> Result<Option<QueryResult>,
 }
 
 /// The first column of the only row.
-async fn value<T: TryGetable>(one: &DatabaseConnection, sql: &str) -> Result<T, DbErr> {
+pub(super) async fn value<T: TryGetable>(one: &DatabaseConnection, sql: &str) -> Result<T, DbErr> {
     let row = row(one, sql).await?.ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))?;
     row.try_get_by_index(0)
 }

@@ -161,6 +161,15 @@ pub fn is_collision(e: &DbErr) -> bool {
     }
 }
 
+/// Whether the database's user lacks the right to do it.
+pub fn is_denied(e: &DbErr) -> bool {
+    let Some(Sqlx::Database(d)) = sqlx(e) else { return false };
+    match d.try_downcast_ref::<MySqlDatabaseError>() {
+        Some(d) => matches!(d.number(), 1044 | 1142 | 1143 | 1227),
+        None => d.code().as_deref() == Some("42501"),
+    }
+}
+
 /// Whether a unique key has this value already.
 pub fn is_duplicate(e: &DbErr) -> bool {
     matches!(sqlx(e), Some(Sqlx::Database(d)) if d.is_unique_violation())

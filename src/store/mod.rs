@@ -19,22 +19,24 @@ mod schema;
 mod sessions;
 mod settle;
 mod sqlite;
+mod standing;
 mod teller;
 mod tickets;
+mod trial;
 mod users;
 mod write;
 pub mod writer;
 mod writes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryResult};
 
 pub use backup::Backup;
 pub use conversations::{InboxFilter, InboxRow};
 pub use listed::{Bound, Listed};
 pub use messages::{Message, Page};
-pub use migration::Standing;
+pub use migration::{Fault, Standing};
 pub use sessions::Session;
 pub use tickets::{NamedTicket, SupportMessage, Ticket, TicketFilter, TicketPage};
 pub use users::{NewUser, User};
@@ -42,6 +44,7 @@ pub use users::{NewUser, User};
 use crate::clock::Timestamp;
 use crate::config::Pool;
 use crate::error::Result;
+use crate::system;
 use connections::Connections;
 use dialect::statement;
 use entity::{ConversationId, MessageId, UserId};
@@ -84,20 +87,23 @@ impl Store {
     pub async fn open(url: &str, pool: &Pool, is_shared: bool) -> Result<Self, String> {
         let url = driver_url(url);
         let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
-        let cannot_migrate = |e: DbErr| connect::cannot_migrate(&url, &e);
+        let cannot_migrate = |e: DbErr| schema::cannot_migrate(&url, &e);
         let one = connect::open_one(&url, connect::START).await.map_err(cannot_open)?;
         connect::check(&url, &one).await?;
+        schema::check(&url, &one).await?;
         schema::migrate_aloud(&url, &one).await.map_err(cannot_migrate)?;
+        schema::check_rights(&url, &one).await?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
         Ok(Self { read, write, schema, is_shared, health: Health::default(), gathered: Gathered::default(), names: Default::default() })
     }
 
-    /// Which schema steps have been taken, and what the others would add. Changes nothing, and creates nothing.
+    /// Which schema steps have been taken, and what the others would add; and what of the tables keeps a server from starting. Changes nothing,
+    /// and creates nothing.
     ///
     /// # Errors
     /// One sentence that says what to do.
-    pub async fn status(url: &str) -> Result<Vec<Standing>, String> {
+    pub async fn status(url: &str) -> Result<(Vec<Standing>, Vec<Fault>), String> {
         let url = driver_url(url);
         let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
         let one = match connect::open_read_only(&url, connect::START).await.map_err(cannot_open)? {
@@ -105,9 +111,23 @@ impl Store {
             // There is no file yet: what would be done to it is what would be done to any empty database.
             None => connect::open_one("sqlite::memory:", connect::START).await.map_err(cannot_open)?,
         };
-        let standings = migration::status(&one).await.map_err(cannot_open);
+        let looked = async { Ok((migration::status(&one).await?, migration::faults(&one).await?)) };
+        let found = looked.await.map_err(cannot_open);
         one.close().await.ok();
-        standings
+        found
+    }
+
+    /// A user, in a database that no server need run on. Changes nothing, and creates nothing.
+    ///
+    /// # Errors
+    /// One sentence that says what to do.
+    pub async fn look_up_user(url: &str, id: UserId) -> Result<Option<User>, String> {
+        let url = driver_url(url);
+        let cannot_open = |e: DbErr| connect::cannot_open(&url, &e);
+        let Some(one) = connect::open_read_only(&url, connect::START).await.map_err(cannot_open)? else { return Ok(None) };
+        let found = entity::user::Entity::find_by_id(id).one(&one).await.map_err(cannot_open);
+        one.close().await.ok();
+        Ok(found?.map(User::from))
     }
 
     /// Whether the database has rows of the legacy backend, whose rules then hold for them.
@@ -145,9 +165,19 @@ fn driver_url(url: &str) -> String {
     url.replacen("mariadb:", "mysql:", 1)
 }
 
-/// The file of a secret that belongs to an SQLite database.
-pub fn secret_file(database: &Path) -> std::path::PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".jwt-secret");
-    name.into()
+/// The SQLite file behind a URL: the one that links lead to, for SQLite keeps its log beside that.
+fn sqlite_file(url: &str) -> Option<PathBuf> {
+    crate::config::sqlite_file(url).and_then(|named| system::hops(named).pop())
+}
+
+/// The file of a secret that belongs to an SQLite database: beside the file that links lead to, unless it is beside one of the links.
+pub fn secret_file(database: &Path) -> PathBuf {
+    let beside = |file: PathBuf| {
+        let mut name = file.into_os_string();
+        name.push(".jwt-secret");
+        PathBuf::from(name)
+    };
+    let mut places: Vec<PathBuf> = system::hops(database.to_owned()).into_iter().map(beside).collect();
+    let last = places.pop().unwrap_or_default();
+    places.into_iter().find(|place| place.exists()).unwrap_or(last)
 }

@@ -7,7 +7,8 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
-use super::connect;
+use super::failure::{describe, is_denied};
+use super::{connect, trial};
 use crate::clock;
 
 /// What differs between a schema of our own and an adopted one.
@@ -17,6 +18,40 @@ pub struct Schema {
     pub has_trips: bool,
     /// How many digits of a second the tables keep. What is announced is cut to them first, since MySQL rounds what it stores.
     pub fraction: u16,
+}
+
+/// Whether a server can work on the tables that there are.
+///
+/// # Errors
+/// A sentence that names the tables and columns, and says what to do. Nothing has been changed.
+pub async fn check(url: &str, one: &DatabaseConnection) -> Result<(), String> {
+    let faults = migration::faults(one).await.map_err(|e| connect::cannot_open(url, &e))?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Err(format!("The tables of the database cannot be used as they are: {}. Nothing was changed.", faults.join("; ")))
+}
+
+/// Whether a server may do to the tables what it will do.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub async fn check_rights(url: &str, one: &DatabaseConnection) -> Result<(), String> {
+    match trial::try_all(one).await.map_err(|e| connect::cannot_open(url, &e))?.into_iter().next() {
+        Some(sentence) => Err(sentence),
+        None => Ok(()),
+    }
+}
+
+/// The sentence for a database whose schema cannot be brought up to date.
+pub fn cannot_migrate(url: &str, e: &DbErr) -> String {
+    if !is_denied(e) {
+        return connect::cannot_migrate(url, e);
+    }
+    let why = describe(e);
+    let why = why.trim_end_matches('.');
+    format!("The database cannot be migrated ({why}): let an administrator run `tidings migrate` with a DATABASE_URL of more rights.")
 }
 
 /// How long a starting node waits for another one that migrates.

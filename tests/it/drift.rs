@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Process, ROOMY, TestApp, User, legacy, legacy::*, token};
+use crate::support::{Database, Process, ROOMY, TestApp, User, legacy, legacy::*, program, token};
 
 async fn over(database: Database) -> TestApp {
     TestApp::over(database, tempfile::tempdir().expect("a temporary folder"), ROOMY).await
@@ -69,6 +69,10 @@ async fn what_a_narrow_table_cannot_hold_is_refused_and_not_quoted_in_the_log() 
         database.run(&format!("ALTER TABLE {table} CONVERT TO CHARACTER SET {charset}")).await;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let doctor = program(&[], folder.path(), &database.url).arg("doctor").output().expect("it runs");
+    let doctor = String::from_utf8(doctor.stdout).expect("text");
+    let advice = "ALTER TABLE messages CONVERT TO CHARACTER SET utf8mb4";
+    assert!(doctor.contains("messages.message_text (latin1)") && doctor.contains(advice), "{doctor}");
     let mut process = Process::start(folder.path(), &database.url);
     let app = TestApp::of(&process, database);
     let (ann, bob) = (app.socket(&user(ANN)).await, app.socket(&user(BOB)).await);
@@ -112,4 +116,9 @@ async fn only_what_a_user_can_open_is_counted_as_unread() {
     assert_eq!((unread().await, rows().await), (json!(2), json!(2)), "not what stands where she takes no part");
     app.database.orphan_messages(conversation).await;
     assert_eq!((unread().await, rows().await), (json!(0), json!(0)), "nor what stands in a conversation that is gone");
+    let doctor = program(&[], std::path::Path::new("/"), &app.database.url).arg("doctor").output().expect("it runs");
+    let doctor = String::from_utf8(doctor.stdout).expect("text");
+    for found in ["2 messages whose conversation is gone", "1 messages to a user who has no part"] {
+        assert!(doctor.contains(found), "{found} in {doctor}");
+    }
 }

@@ -35,13 +35,16 @@ mod origins;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outage;
+mod paths;
 mod polling;
 mod presence;
 mod readme;
 mod reads;
 mod recovery;
 mod returns;
+mod rights;
 mod robustness;
+mod shapes;
 mod shares;
 mod soak;
 mod stopping;

@@ -24,7 +24,7 @@ fn made_secret(settings: &Settings) -> Finding {
     let Some(database) = settings.sqlite_file() else {
         return Finding::problem(ABOUT, "JWT_SECRET is not set", "set it to the secret that your tokens are signed with");
     };
-    let file = secret_file(database);
+    let file = secret_file(&database);
     if !file.exists() {
         return Finding::ok(ABOUT, format!("JWT_SECRET is not set; the first start makes one in {}", file.display()));
     }

@@ -40,6 +40,11 @@ pub async fn database() -> Option<Database> {
     database_of(SCHEMA).await
 }
 
+/// The tables alone, drifted: `drift` is told the statements that make them, and returns others.
+pub async fn tables(drift: impl Fn(&str) -> String) -> Option<Database> {
+    empty(&drift(SCHEMA)).await
+}
+
 async fn empty(schema: &str) -> Option<Database> {
     let (Some(server), _) = database::mysql_or_mariadb() else {
         database::absent("there is no MariaDB (TIDINGS_TEST_MARIADB)");
