@@ -59,7 +59,7 @@ enum Command {
         /// The user's id
         #[arg(long, value_name = "ID")]
         user: i64,
-        /// The role that the token carries, such as admin
+        /// The role that the token carries, such as admin [default: that of the user]
         #[arg(long)]
         role: Option<String>,
         /// How long the token lives
@@ -111,7 +111,7 @@ async fn run(arguments: Arguments, dotenv: &DotEnv) -> Result<ExitCode, String> 
         Command::Serve => commands::serve::run(settings).await,
         Command::Migrate { status } => commands::migrate::run(&settings, status).await,
         Command::Backup { file } => commands::backup::run(settings.database_url, file).await,
-        Command::Token { user, role, expires } => commands::user::print_token(&settings, user, role.as_deref(), expires),
+        Command::Token { user, role, expires } => commands::user::print_token(&settings, user, role, expires).await,
         Command::User { action } => commands::user::run(&settings, action).await,
         Command::Demo => commands::demo::run(settings).await,
         Command::Doctor | Command::Config => Ok(()),

@@ -39,10 +39,12 @@ pub async fn run(settings: &Settings, action: Action) -> Result<(), String> {
     Ok(())
 }
 
-/// Prints a token.
-pub fn print_token(settings: &Settings, user: i64, role: Option<&str>, expires: Duration) -> Result<(), String> {
+/// Prints a token for a user that there is, with the role that the user has unless another is asked for.
+pub async fn print_token(settings: &Settings, user: i64, role: Option<String>, expires: Duration) -> Result<(), String> {
     let auth = &settings.auth;
+    let known = Store::look_up_user(&settings.database_url, UserId(user)).await?.ok_or_else(|| format!("There is no user {user}."))?;
+    let role = role.or(known.role);
     let tokens = Tokens::new(&app::secret(settings)?, auth.leeway, auth.require_expiry, &auth.admin_roles);
-    say(&tokens.sign(UserId(user), role, expires).map_err(|e| e.to_string())?);
+    say(&tokens.sign(UserId(user), role.as_deref(), expires).map_err(|e| e.to_string())?);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, DEADLINE, ROOMY, TestApp, User};
+use crate::support::{Answer, DEADLINE, Database, ROOMY, TestApp, User, program, refusal};
 
 const REGISTER: &str = "/api/auth/register";
 const TRAVELLERS: &str = "/api/auth/traveller/login";
@@ -252,4 +252,22 @@ async fn what_stands_around_the_interface_answers_in_json() {
         let request = app.request("GET", "/api/messaging/unread-count").header("authorization", header);
         app.answer(request).await.refused(401, "unauthorized");
     }
+}
+
+#[tokio::test]
+async fn a_token_of_the_command_line_has_the_role_of_its_user_and_is_made_for_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let app = TestApp::over(Database::create(folder.path()).await, tempfile::tempdir().expect("a folder"), "").await;
+    let admin = app.admin("cleo").await;
+    let (id, url) = (admin.id.to_string(), app.database.url.clone());
+    let token = |arguments: &[&str]| {
+        let output = program(&[], folder.path(), &url).args(["token", "--user"]).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        User { token: String::from_utf8(output.stdout).expect("text").trim().to_owned(), ..admin.clone() }
+    };
+    let all = "/api/messaging/support/tickets/admin/all";
+    assert_eq!(app.get(all, &token(&[&id])).await.status, 200);
+    assert_eq!(app.get(all, &token(&[&id, "--role", "traveller"])).await.status, 403);
+    let said = refusal(program(&[], folder.path(), &url).args(["token", "--user", "999", "--role", "admin"]));
+    assert_eq!(said, "tidings: There is no user 999.");
 }
