@@ -25,12 +25,15 @@ impl Origins {
     /// Whether a request with this `Origin` and `Host` comes from an allowed site. The server's own address is the same site.
     pub fn allow(&self, origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
         let Some(origin) = origin.to_str().ok().and_then(Origin::parse).filter(|o| !o.any_label) else { return false };
-        let own = host
-            .and_then(|h| h.to_str().ok())
-            .and_then(|h| Origin::parse(&format!("{}://{h}", origin.scheme)))
-            .is_some_and(|own| own == origin);
-        own || self.0.iter().any(|pattern| pattern.matches(&origin))
+        origin.is_own(host) || self.0.iter().any(|pattern| pattern.matches(&origin))
     }
+}
+
+/// Whether a request comes from a web page: browsers send an `Origin`, and so do some libraries, which name the server's own address.
+pub fn is_browser(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let is_own = origin.to_str().ok().and_then(Origin::parse).is_some_and(|origin| origin.is_own(headers.get(header::HOST)));
+    !is_own || headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
 
 impl Origin {
@@ -53,6 +56,12 @@ impl Origin {
         let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
         let valid = !scheme.is_empty() && !host.is_empty() && !host.starts_with('.') && host.chars().all(clean);
         valid.then(|| Self { scheme, host: host.to_ascii_lowercase(), port, any_label })
+    }
+
+    /// Whether it is the address by which the server was asked.
+    fn is_own(&self, host: Option<&HeaderValue>) -> bool {
+        let host = host.and_then(|h| h.to_str().ok());
+        host.and_then(|h| Self::parse(&format!("{}://{h}", self.scheme))).is_some_and(|own| own == *self)
     }
 
     fn matches(&self, origin: &Self) -> bool {

@@ -1,14 +1,15 @@
 //! What becomes of the server when something in it panics or hangs. A panic and the log belong to a whole process, so that each such test
 //! runs itself once more in a process of its own, and looks at what that says.
 
-use std::{net::IpAddr, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use super::Server;
+use super::{Server, listen};
+use crate::auth::Actor;
 use crate::chat::NewAccount;
 use crate::config::{DEFAULTS, Settings};
 use crate::store::jobs::{Done, Job};
@@ -53,7 +54,7 @@ impl Scene {
         for name in ["ann", "bob"] {
             let (email, password) = (format!("{name}@test.example"), "a good password".to_owned());
             let account = NewAccount { username: name.to_owned(), email, password, role: String::new() };
-            people.push(chat.register(IpAddr::from([127, 0, 0, 1]), account).await.expect("an account"));
+            people.push(chat.register(account).await.expect("an account"));
         }
         let ((bob, b), (_, a)) = people.pop().zip(people.pop()).expect("two");
         let ann = chat.authenticate(&a).await.expect("ann");
@@ -200,6 +201,31 @@ async fn death_of_a_watch() {
     faults::arm("watch");
     let outcome = timeout(DEADLINE, scene.server.run(std::future::pending())).await.expect("it does not hang on");
     assert!(outcome.expect_err("an error").contains("(watch)"));
+}
+
+#[tokio::test]
+async fn all_addresses_are_those_of_both_protocols() {
+    let (listener, address) = listen("[::]:0".parse().expect("an address")).expect("a port is free");
+    for host in ["127.0.0.1", "::1"].iter().filter(|host| address.is_ipv6() || !host.contains(':')) {
+        let (client, accepted) = tokio::join!(TcpStream::connect((*host, address.port())), listener.accept());
+        assert!(client.is_ok() && accepted.is_ok(), "{host}");
+    }
+    let taken = listen(address).expect_err("one cannot listen twice");
+    assert!(taken.starts_with("Cannot listen on "), "{taken}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_living_socket_of_a_banned_user_does_nothing_more() {
+    let scene = Scene::new().await;
+    let mut ann = scene.client(0).await;
+    let chat = scene.server.chat();
+    let banned = chat.authenticate(&scene.tokens[0]).await.expect("ann");
+    let admin = Actor { is_admin: true, ..chat.authenticate(&scene.tokens[1]).await.expect("bob") };
+    // By the rules alone: nobody closes the socket yet.
+    chat.ban(&admin, banned.id).await.expect("an admin may");
+    let [_, _, _, send, ..] = NAMES;
+    assert_eq!(ann.ask(send, scene.message("after the ban")).await["code"], "unauthorized");
+    scene.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -38,9 +38,13 @@ const PASSWORD_BYTES: usize = 72;
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuJjQ4DbhJzCRxQPS1jTyEGvkQqdmTz1e";
 
 impl Chat {
-    /// Opens an account and returns it with a token. Refused: too many attempts of an address, a bad field, an e-mail address that is taken.
-    pub async fn register(&self, from: IpAddr, new: NewAccount) -> Result<(User, String)> {
-        self.limits.check_login(from)?;
+    /// Counts one attempt of a client address to log in or to register, or refuses it.
+    pub fn limit_login(&self, from: IpAddr) -> Result<()> {
+        self.limits.check_login(from)
+    }
+
+    /// Opens an account and returns it with a token. Refused: a bad field, an e-mail address that is taken.
+    pub async fn register(&self, new: NewAccount) -> Result<(User, String)> {
         let (username, email) = (new.username.trim().to_owned(), new.email.trim().to_lowercase());
         let role = match new.role.trim().to_lowercase().as_str() {
             "" | TRAVELLER => TRAVELLER,
@@ -68,11 +72,11 @@ impl Chat {
         Ok((user, token))
     }
 
-    /// Logs in and returns the account with a token. Refused, all in the same words: an unknown address, a wrong password, the wrong door.
+    /// Logs in and returns the account with a token. Refused, all in the same words: an unknown address, a wrong password, the wrong door; and whoever is
+    /// banned.
     /// Where the legacy backend had its accounts, its rule holds, too: an agency waits until an admin has verified it.
-    pub async fn login(&self, from: IpAddr, kind: LoginKind, email: &str, password: String) -> Result<(User, String)> {
+    pub async fn login(&self, kind: LoginKind, email: &str, password: String) -> Result<(User, String)> {
         const WRONG: Error = Error::Unauthorized("Invalid email or password");
-        self.limits.check_login(from)?;
         let email = email.trim().to_lowercase();
         let found = if email.contains('\0') { None } else { self.store.find_user_by_email(&email).await? };
         let hash = found.as_ref().map_or_else(|| NOBODY.to_owned(), |user| user.password_hash.clone());
@@ -80,6 +84,9 @@ impl Chat {
         let user = found.filter(|_| matches).ok_or(WRONG)?;
         if (user.role.as_deref() == Some(AGENCY)) != (kind == LoginKind::Agency) {
             return Err(WRONG);
+        }
+        if self.is_banned(user.id) {
+            return Err(Error::Forbidden("This account is banned"));
         }
         if kind == LoginKind::Agency && !user.verified && self.store.is_adopted() {
             return Err(Error::Forbidden("Pending admin approval"));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use entity::UserId;
+use tokio::sync::Mutex;
 
 use super::{Chat, Fact};
 use crate::auth::Actor;
@@ -14,16 +15,30 @@ use crate::error::{Error, Result};
 
 /// The users who are banned, as of a moment ago.
 #[derive(Default)]
-pub(super) struct Bans(RwLock<HashSet<UserId>>);
+pub(super) struct Bans {
+    users: RwLock<HashSet<UserId>>,
+    /// What the table was like when it was read. Locked while the table is read or written: an old reading must not undo a new ban.
+    digest: Mutex<Option<String>>,
+}
+
+impl Bans {
+    fn change<T>(&self, change: impl FnOnce(&mut HashSet<UserId>) -> T) -> T {
+        change(&mut self.users.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// What a banned user is told.
 pub const BANNED: Error = Error::Unauthorized("This account is banned");
 
 impl Chat {
+    /// Whether a user is banned.
+    pub fn is_banned(&self, user: UserId) -> bool {
+        self.bans.users.read().unwrap_or_else(PoisonError::into_inner).contains(&user)
+    }
+
     /// Refused: a banned user.
     pub fn require_not_banned(&self, user: UserId) -> Result<()> {
-        let bans = self.bans.0.read().unwrap_or_else(PoisonError::into_inner);
-        if bans.contains(&user) { Err(BANNED) } else { Ok(()) }
+        if self.is_banned(user) { Err(BANNED) } else { Ok(()) }
     }
 
     /// Bans a user. Who: an admin. Refused: oneself, an unknown user. The user's sockets are for the caller to close.
@@ -33,8 +48,9 @@ impl Chat {
             return Err(Error::invalid("Cannot ban yourself"));
         }
         self.store.find_user(user).await?.ok_or(Error::NotFound("User not found"))?;
+        let _reading = self.bans.digest.lock().await;
         self.store.ban(user, clock::now()).await?;
-        self.refresh_bans().await?;
+        self.bans.change(|users| users.insert(user));
         self.outbox.share(Fact::Expelled(user));
         Ok(())
     }
@@ -43,17 +59,21 @@ impl Chat {
     pub async fn unban(&self, actor: &Actor, user: UserId) -> Result<()> {
         self.require_admin(actor)?;
         self.store.find_user(user).await?.ok_or(Error::NotFound("User not found"))?;
+        let _reading = self.bans.digest.lock().await;
         self.store.unban(user).await?;
-        self.refresh_bans().await?;
+        self.bans.change(|users| users.remove(&user));
         Ok(())
     }
 
-    /// Reads who is banned, and returns who was not before.
-    pub async fn refresh_bans(&self) -> Result<Vec<UserId>> {
-        let now = self.store.banned_users().await?;
-        let mut bans = self.bans.0.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = now.difference(&bans).copied().collect();
-        *bans = now;
-        Ok(fresh)
+    /// Reads who is banned, if that has changed: another process may have written it.
+    pub async fn refresh_bans(&self) -> Result<()> {
+        let mut known = self.bans.digest.lock().await;
+        let digest = self.store.bans_digest().await?;
+        if known.as_ref() != Some(&digest) {
+            let read = self.store.banned_users().await?;
+            self.bans.change(|users| *users = read);
+            *known = Some(digest);
+        }
+        Ok(())
     }
 }

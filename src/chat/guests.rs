@@ -1,5 +1,5 @@
 //! Guest sockets: what they claim, and who vouches for it. A claim to be a user counts once that user was seen with a token from the same
-//! address and user agent; before or after the claim.
+//! address and user agent, before or after the claim, and for as long as that is not too long ago. Then it waits to be vouched for again.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ pub struct Visitor {
 
 impl Visitor {
     fn vouches_for(&self, guest: &Visitor) -> bool {
-        guest.agent.is_none() || guest.agent == self.agent
+        guest.agent == self.agent
     }
 }
 
@@ -58,14 +58,25 @@ struct Seen {
     shared: Option<Instant>,
 }
 
-/// A claim that nobody has vouched for yet.
+/// What a guest says it is. One socket has at most one that counts and a newer one that waits.
 struct Claim {
     socket: SocketId,
     user: UserId,
     visitor: Visitor,
+    /// Whether somebody vouched for it.
+    counts: bool,
 }
 
 impl Address {
+    /// A living socket vouches all the time, a request for a while.
+    fn forget_old(&mut self, window: Duration) {
+        self.seen.retain(|s| !s.sockets.is_empty() || s.last.elapsed() <= window);
+    }
+
+    fn is_vouched_for(&self, user: UserId, guest: Visitor) -> bool {
+        self.seen.iter().any(|s| s.user == user && s.visitor.vouches_for(&guest))
+    }
+
     fn find(&mut self, user: UserId, visitor: Visitor) -> Option<&mut Seen> {
         self.seen.iter_mut().find(|s| s.user == user && s.visitor == visitor)
     }
@@ -79,8 +90,7 @@ impl Guests {
     fn at<T>(&self, address: IpAddr, act: impl FnOnce(&mut Address) -> T) -> T {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = addresses.entry(address).or_default();
-        let window = self.window;
-        entry.seen.retain(|s| !s.sockets.is_empty() || s.last.elapsed() <= window);
+        entry.forget_old(self.window);
         let result = act(entry);
         if entry.seen.is_empty() && entry.claims.is_empty() {
             addresses.remove(&address);
@@ -98,7 +108,8 @@ impl Guests {
                 }
                 None => {
                     if entry.seen.len() >= self.per_address
-                        && let Some(oldest) = entry.seen.iter().enumerate().min_by_key(|(_, s)| s.last).map(|(at, _)| at)
+                        && let oldest = entry.seen.iter().enumerate().min_by_key(|(_, s)| (!s.sockets.is_empty(), s.last))
+                        && let Some((oldest, _)) = oldest
                     {
                         entry.seen.swap_remove(oldest);
                     }
@@ -106,7 +117,8 @@ impl Guests {
                     entry.seen.push(Seen { user, visitor, last: clock::instant(), sockets, shared: None });
                 }
             }
-            entry.claims.extract_if(.., |c| c.user == user && visitor.vouches_for(&c.visitor)).map(|c| c.socket).collect()
+            let waiting = entry.claims.iter().filter(|c| !c.counts && c.user == user && visitor.vouches_for(&c.visitor));
+            waiting.map(|c| c.socket).collect()
         })
     }
 
@@ -138,24 +150,64 @@ impl Guests {
         all
     }
 
-    /// Whether somebody vouches for the claim already; if not it waits, unless too many of its address do.
+    /// Notes a claim in the place of one of the same socket that waits, unless too many of its address do. True when it may count now.
     fn claim(&self, socket: SocketId, user: UserId, guest: Visitor) -> bool {
         self.at(guest.address, |entry| {
-            if entry.seen.iter().any(|s| s.user == user && s.visitor.vouches_for(&guest)) {
-                return true;
+            entry.claims.retain(|c| c.socket != socket || c.counts);
+            if entry.claims.iter().any(|c| c.socket == socket && c.user == user) {
+                return false;
             }
-            entry.claims.retain(|c| c.socket != socket);
-            if entry.claims.len() < self.per_address {
-                entry.claims.push(Claim { socket, user, visitor: guest });
+            let is_vouched_for = entry.is_vouched_for(user, guest);
+            if is_vouched_for || entry.claims.iter().filter(|c| !c.counts).count() < self.per_address {
+                entry.claims.push(Claim { socket, user, visitor: guest, counts: false });
             }
-            false
+            is_vouched_for
+        })
+    }
+
+    /// Lets a claim count that waits, and no other one of its socket. False when it does not wait any more.
+    fn settle(&self, socket: SocketId, user: UserId, guest: Visitor) -> bool {
+        self.at(guest.address, |entry| {
+            let is_it = |c: &Claim| c.socket == socket && c.user == user && !c.counts;
+            if !entry.claims.iter().any(is_it) {
+                return false;
+            }
+            entry.claims.retain(|c| c.socket != socket || is_it(c));
+            entry.claims.iter_mut().filter(|c| c.socket == socket).for_each(|c| c.counts = true);
+            true
+        })
+    }
+
+    /// The guests that count, and as whom, although nobody has vouched for them lately.
+    fn lapsed(&self) -> Vec<(SocketId, UserId)> {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lapsed = Vec::new();
+        for entry in addresses.values_mut() {
+            entry.forget_old(self.window);
+            let over = entry.claims.iter().filter(|c| c.counts && !entry.is_vouched_for(c.user, c.visitor));
+            lapsed.extend(over.map(|c| (c.socket, c.user)));
+        }
+        lapsed
+    }
+
+    /// Lets a claim wait that counts and has lapsed, unless its socket has a newer one. False when somebody has just vouched for it.
+    fn suspend(&self, socket: SocketId, user: UserId, guest: Visitor) -> bool {
+        self.at(guest.address, |entry| {
+            if entry.is_vouched_for(user, guest) {
+                return false;
+            }
+            let has_newer = entry.claims.iter().any(|c| c.socket == socket && !c.counts);
+            let is_it = |c: &Claim| c.socket == socket && c.user == user && c.counts;
+            entry.claims.retain(|c| !has_newer || !is_it(c));
+            entry.claims.iter_mut().filter(|c| is_it(c)).for_each(|c| c.counts = false);
+            true
         })
     }
 
     pub(super) fn forget_idle(&self) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.retain(|_, entry| {
-            entry.seen.retain(|s| !s.sockets.is_empty() || s.last.elapsed() <= self.window);
+            entry.forget_old(self.window);
             !entry.seen.is_empty() || !entry.claims.is_empty()
         });
     }
@@ -202,12 +254,27 @@ impl Chat {
         });
     }
 
-    /// A guest claims to be a user. True when that is corroborated already.
+    /// A guest claims to be a user, and no other one from when that counts. True when it may at once, see [`settle_claim`](Self::settle_claim).
     pub fn claim(&self, socket: SocketId, user: UserId, guest: Visitor) -> bool {
         self.guests.claim(socket, user, guest)
     }
 
-    /// A guest socket is gone, and its claim with it.
+    /// A corroborated guest counts as its user from now on. False when it has claimed another one meanwhile.
+    pub fn settle_claim(&self, socket: SocketId, user: UserId, guest: Visitor) -> bool {
+        self.guests.settle(socket, user, guest)
+    }
+
+    /// The guests that count, and as whom, although nobody has vouched for them lately.
+    pub fn lapsed_guests(&self) -> Vec<(SocketId, UserId)> {
+        self.guests.lapsed()
+    }
+
+    /// Such a guest counts no more, until somebody vouches for it again. False when that has just happened.
+    pub fn suspend_claim(&self, socket: SocketId, user: UserId, guest: Visitor) -> bool {
+        self.guests.suspend(socket, user, guest)
+    }
+
+    /// A guest socket is gone, or counts no more, and its claims with it.
     pub fn withdraw_claim(&self, socket: SocketId, guest: Visitor) {
         self.guests.at(guest.address, |entry| entry.claims.retain(|c| c.socket != socket));
     }
@@ -236,7 +303,8 @@ mod tests {
         assert!(guests.vouch(UserId(6), visitor(1, Some(9)), None).is_empty(), "another user");
         assert_eq!(guests.vouch(user, visitor(1, Some(9)), None), [guest]);
         assert!(guests.claim(SocketId(2), user, visitor(1, Some(9))), "seen before the claim");
-        assert!(guests.claim(SocketId(3), user, visitor(1, None)), "a guest without an agent goes by address");
+        assert!(!guests.claim(SocketId(3), user, visitor(1, None)), "a guest without an agent where one was told");
+        assert!(guests.vouch(user, visitor(1, None), None).contains(&SocketId(3)), "where none was told the address is enough");
         tokio::time::advance(Duration::from_secs(61)).await;
         assert!(!guests.claim(SocketId(4), user, visitor(1, Some(9))), "too long ago");
     }
@@ -247,6 +315,32 @@ mod tests {
         guests.vouch(UserId(5), visitor(1, None), Some(SocketId(7)));
         tokio::time::advance(Duration::from_secs(600)).await;
         assert!(guests.claim(SocketId(1), UserId(5), visitor(1, None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_counts_as_long_as_somebody_vouches_for_it_and_then_waits() {
+        let (guests, user, guest, at) = (Guests::new(Duration::from_secs(60), 2), UserId(5), SocketId(1), visitor(1, None));
+        guests.vouch(user, at, None);
+        assert!(guests.claim(guest, user, at) && guests.settle(guest, user, at));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(guests.lapsed(), []);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(guests.lapsed(), [(guest, user)]);
+        assert!(guests.suspend(guest, user, at));
+        assert_eq!((guests.lapsed(), guests.vouch(user, at, None)), (vec![], vec![guest]));
+        assert!(guests.settle(guest, user, at) && !guests.suspend(guest, user, at));
+    }
+
+    #[test]
+    fn the_newest_claim_of_a_socket_counts_when_it_is_vouched_for() {
+        let (guests, guest, at) = (Guests::new(Duration::from_secs(60), 2), SocketId(1), visitor(1, None));
+        guests.vouch(UserId(5), at, None);
+        assert!(guests.claim(guest, UserId(5), at));
+        assert!(!guests.claim(guest, UserId(6), at) && !guests.settle(guest, UserId(5), at), "a claim that waits is replaced");
+        assert!(guests.claim(guest, UserId(5), at) && guests.settle(guest, UserId(5), at));
+        assert!(!guests.claim(guest, UserId(6), at));
+        assert_eq!(guests.vouch(UserId(6), at, None), [guest]);
+        assert!(guests.settle(guest, UserId(6), at) && guests.at(at.address, |entry| entry.claims.len()) == 1);
     }
 
     #[test]

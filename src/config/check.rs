@@ -17,7 +17,7 @@ impl Settings {
             Err(format!("The configuration is wrong: `{key}` is \"{}\" ({source}), but {why}.", masked(value)))
         };
         if self.address().is_none() {
-            return wrong("host", &self.host, "it must be an IP address such as 0.0.0.0 or ::1");
+            return wrong("host", &self.host, "it must be an IP address such as 0.0.0.0 or ::");
         }
         if let Some(listen) = self.metrics.listen.as_ref().filter(|_| self.metrics.address().is_none()) {
             return wrong("metrics.listen", listen, "it must be an address and a port such as 127.0.0.1:9464");
@@ -54,6 +54,7 @@ impl Settings {
             ("limits.inbound_queue", self.limits.inbound_queue),
             ("limits.outbound_queue", self.limits.outbound_queue),
             ("limits.outbound_bytes", self.limits.outbound_bytes),
+            ("limits.outbound_total", self.limits.outbound_total),
             ("limits.writer_queue", self.limits.writer_queue),
             ("limits.writer_batch", self.limits.writer_batch),
             ("limits.event_bytes", self.limits.event_bytes),
@@ -61,6 +62,7 @@ impl Settings {
             ("limits.requests_per_user", self.limits.requests_per_user),
             ("limits.reads_per_user", self.limits.reads_per_user),
             ("limits.sockets_per_user", self.limits.sockets_per_user),
+            ("limits.guests_per_user", self.limits.guests_per_user),
         ];
         if self.database.connections < 3 {
             return wrong("database.connections", &self.database.connections.to_string(), "it must be at least 3");

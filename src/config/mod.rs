@@ -158,6 +158,7 @@ pub struct Limits {
     pub guest_events: Rate,
     pub handshakes: Rate,
     pub sockets_per_user: usize,
+    pub guests_per_user: usize,
     pub sockets_per_address: usize,
     pub event_bytes: usize,
     pub body_bytes: usize,
@@ -169,6 +170,7 @@ pub struct Limits {
     pub inbound_bytes: usize,
     pub outbound_queue: usize,
     pub outbound_bytes: usize,
+    pub outbound_total: usize,
     pub writer_queue: usize,
     pub writer_batch: usize,
 }

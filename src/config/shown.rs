@@ -155,7 +155,7 @@ mod tests {
             ("FRONTEND_URL", "https://a.test", "the environment"),
         ];
         let all = shown("guests = 'deny'\n[limits]\nsends = { per_second = 3 }", &env);
-        assert_eq!(line(&all, "host"), (Some("\"0.0.0.0\"".into()), "default".into()));
+        assert_eq!(line(&all, "host"), (Some("\"::\"".into()), "default".into()));
         assert_eq!(line(&all, "port"), (Some("7".into()), "the environment variable PORT".into()));
         assert_eq!(line(&all, "auth.jwt_secret"), (Some("\"***\"".into()), "JWT_SECRET in .env".into()));
         assert_eq!(

@@ -9,7 +9,7 @@ use axum::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::extract::{Body, Caller, ClientAddress};
+use super::extract::{Attempt, Body, Caller};
 use crate::chat::{LoginKind, NewAccount};
 use crate::error::Result;
 use crate::socket::Context;
@@ -50,9 +50,9 @@ pub struct Login {
     (status = 201, description = "The account, logged in", body = Session),
     (status = 409, description = "The e-mail address is taken"),
 ))]
-pub async fn register(State(api): State<Context>, ClientAddress(from): ClientAddress, Body(body): Body<Register>) -> Result<Response> {
+pub async fn register(State(api): State<Context>, _: Attempt, Body(body): Body<Register>) -> Result<Response> {
     let account = NewAccount { username: body.username, email: body.email, password: body.password, role: body.role };
-    let (user, token) = api.chat.register(from, account).await?;
+    let (user, token) = api.chat.register(account).await?;
     Ok((StatusCode::CREATED, Json(Session::new(user, token))).into_response())
 }
 
@@ -60,23 +60,24 @@ pub async fn register(State(api): State<Context>, ClientAddress(from): ClientAdd
 #[utoipa::path(post, path = "/api/auth/traveller/login", tag = "accounts", security(()), request_body = Login, responses(
     (status = 200, description = "Logged in", body = Session),
     (status = 401, description = "Wrong, without saying what"),
+    (status = 403, description = "The account is banned"),
 ))]
-pub async fn login_traveller(State(api): State<Context>, from: ClientAddress, body: Body<Login>) -> Result<Json<Session>> {
-    login(api, LoginKind::Traveller, from, body).await
+pub async fn login_traveller(State(api): State<Context>, _: Attempt, body: Body<Login>) -> Result<Json<Session>> {
+    login(api, LoginKind::Traveller, body).await
 }
 
 /// Logs in agencies.
 #[utoipa::path(post, path = "/api/auth/agency/login", tag = "accounts", security(()), request_body = Login, responses(
     (status = 200, description = "Logged in", body = Session),
     (status = 401, description = "Wrong, without saying what"),
-    (status = 403, description = "Not verified by an admin yet, with an adopted database"),
+    (status = 403, description = "The account is banned, or, with an adopted database, not verified by an admin yet"),
 ))]
-pub async fn login_agency(State(api): State<Context>, from: ClientAddress, body: Body<Login>) -> Result<Json<Session>> {
-    login(api, LoginKind::Agency, from, body).await
+pub async fn login_agency(State(api): State<Context>, _: Attempt, body: Body<Login>) -> Result<Json<Session>> {
+    login(api, LoginKind::Agency, body).await
 }
 
-async fn login(api: Context, kind: LoginKind, ClientAddress(from): ClientAddress, Body(body): Body<Login>) -> Result<Json<Session>> {
-    let (user, token) = api.chat.login(from, kind, &body.email, body.password).await?;
+async fn login(api: Context, kind: LoginKind, Body(body): Body<Login>) -> Result<Json<Session>> {
+    let (user, token) = api.chat.login(kind, &body.email, body.password).await?;
     Ok(Json(Session::new(user, token)))
 }
 

@@ -60,14 +60,15 @@ fn agent(headers: &HeaderMap) -> Option<u64> {
     Some(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// The client's address, for those who have no token yet.
-pub struct ClientAddress(pub std::net::IpAddr);
+/// An attempt to log in or to register. It is counted before the body is read: a stranger's is read only so often.
+pub struct Attempt;
 
-impl FromRequestParts<Context> for ClientAddress {
+impl FromRequestParts<Context> for Attempt {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Context) -> Result<Self> {
-        Ok(Self(visitor(parts, &api.proxies).address))
+        api.chat.limit_login(visitor(parts, &api.proxies).address)?;
+        Ok(Self)
     }
 }
 

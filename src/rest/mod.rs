@@ -28,7 +28,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::error::Error;
-use crate::socket::Context;
+use crate::socket::{Context, STRANGERS_BYTES};
 use crate::wire;
 
 /// The same, taking a trailing slash at a route of ours, as Express does. All else goes on as it came.
@@ -74,10 +74,11 @@ pub fn routes(api: Context, accounts: bool, body_bytes: usize) -> Router {
     let has_metrics = api.settings.metrics.listen.is_none();
     router = router.merge(openapi::routes(accounts, has_metrics, api.settings.legacy_upstream.is_some()));
     if accounts {
+        let short = || DefaultBodyLimit::max(body_bytes.min(STRANGERS_BYTES));
         router = router
-            .route("/api/auth/register", post(accounts::register))
-            .route("/api/auth/traveller/login", post(accounts::login_traveller))
-            .route("/api/auth/agency/login", post(accounts::login_agency))
+            .route("/api/auth/register", post(accounts::register).layer(short()))
+            .route("/api/auth/traveller/login", post(accounts::login_traveller).layer(short()))
+            .route("/api/auth/agency/login", post(accounts::login_agency).layer(short()))
             .route("/api/auth/me", get(accounts::me))
             .route("/api/user/search", get(conversations::search_users).layer(lists()));
     }

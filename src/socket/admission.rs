@@ -1,9 +1,10 @@
 //! Who is let in as a socket, and what happens until its first event runs. How a socket goes stands in the parent.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::http::header;
-use socketioxide::TransportType;
+use axum::http::request::Parts;
+use entity::UserId;
+use serde_json::Value as Json;
 use socketioxide::extract::SocketRef;
 use socketioxide::handler::FromMessageParts;
 use socketioxide::socket::{DisconnectReason, Socket};
@@ -12,15 +13,22 @@ use socketioxide_core::Value;
 use super::adapter::LineAdapter;
 use super::backlog::Backlog;
 use super::conn::{Conn, Handshaken, Incoming};
+use super::gate::{Begun, STRANGERS_BYTES, transport_of};
+use super::places::Place;
 use super::recovery::{self, Restored};
 use super::{Context, adopt_guests, depart, disconnected, events, tally};
-use crate::app::Peer;
+use crate::app::{Link, Peer};
 use crate::auth::Actor;
 use crate::chat::Fact;
 use crate::config::Guests;
 use crate::error::{Error, Result};
+use crate::limits::network_of;
+use crate::origin;
 use crate::rest::visitor;
-use crate::wire::{handshake::Handshake, outbound};
+use crate::wire::handshake::Handshake;
+
+/// How long a socket has to hear why its transport is closed.
+const PARTING: Duration = Duration::from_millis(250);
 
 /// Why a socket is refused; the client's `connect_error` shows the sentence.
 #[derive(Debug, thiserror::Error)]
@@ -35,30 +43,36 @@ pub(super) struct Admitted {
 }
 
 /// Lets a socket in or refuses it, before it is told CONNECT.
-pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Handshake) -> Result<(), Refused> {
+pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth: Option<Json>) -> Result<(), Refused> {
     let parts = socket.req_parts();
-    let recovers = context.settings.recovery.enabled && (auth.recovery || parts.headers.contains_key(header::ORIGIN));
-    let link = parts.extensions.get::<Peer>().map(|peer| peer.link.clone());
-    let actor = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
+    let auth = Handshake::read(auth);
+    let recovers = context.settings.recovery.enabled && (auth.recovery || origin::is_browser(&parts.headers));
+    let websocket = own_connection(parts);
+    let (actor, places) = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
         context.metrics.handshake_refused(reason);
         tracing::debug!(reason, "a socket was refused");
         // A page's client that is refused never tries again; one that is cut off does, until the database is back.
-        if recovers && matches!(error, Error::Unavailable) {
-            context.hub.gate.cut(socket.id, link.as_ref(), socket.transport_type() == TransportType::Websocket);
+        // Whoever connects again and again on one transport shall not go on.
+        if matches!(error, Error::RateLimited { .. }) || recovers && matches!(error, Error::Unavailable) {
+            context.hub.gate.cut(socket.id, websocket.as_ref());
         }
         Refused(error.to_string())
     })?;
     let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
     // A session that begins with polls may have become a websocket already.
-    let is_websocket = parts.headers.contains_key(header::UPGRADE);
-    let websocket = context.hub.gate.upgraded(socket.id).or_else(|| link.clone().filter(|_| is_websocket));
-    let backlog = Backlog::new(context.settings.limits.outbound_bytes, websocket);
-    let handshaken = Handshaken { sid: socket.id, link, backlog };
+    let now = context.hub.gate.upgraded(socket.id).or_else(|| websocket.clone());
+    let backlog = Backlog::new(context.settings.limits.outbound_bytes, now, context.hub.pool.clone());
+    let handshaken = Handshaken { sid: socket.id, websocket, backlog };
     let conn = Arc::new(Conn::new(id, handshaken, actor, from, recovers, context.hub.line.clone()));
+    conn.state().places = Some(places);
     // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
     let (events, handling) = (conn.clone(), context.clone());
     socket.on_fallback(move |RawEvent(incoming): RawEvent| {
-        if let Err(incoming) = events.push(&handling, incoming) {
+        if events.actor.is_none() && incoming.packet.len() > STRANGERS_BYTES {
+            let long = Error::invalid("A socket without a token may send short events only");
+            events::refuse_unread(&handling, &events, &incoming, &long);
+            part(&handling, &events);
+        } else if let Err(incoming) = events.push(&handling, incoming) {
             handling.metrics.rate_limited("inbound_queue");
             let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
             events::refuse_unread(&handling, &events, &incoming, &busy);
@@ -90,6 +104,21 @@ pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth
     Ok(())
 }
 
+/// Closes a socket's transport when it has had time to hear why.
+fn part(context: &Context, conn: &Arc<Conn>) {
+    let (hub, conn) = (context.hub.clone(), conn.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(PARTING).await;
+        hub.cut_for(&conn, "event_too_long");
+    });
+}
+
+/// The TCP connection of a session that began as a websocket. That of a poll is never cut: behind a proxy it carries the requests of others, too.
+fn own_connection(parts: &Parts) -> Option<Link> {
+    let is_websocket = transport_of(parts.uri.query().unwrap_or_default()) == Some("websocket");
+    parts.extensions.get::<Peer>().filter(|_| is_websocket).map(|peer| peer.link.clone())
+}
+
 /// Why a socket is not let in: for the client, and as it is counted.
 struct Inadmissible {
     error: Error,
@@ -106,27 +135,29 @@ fn too_many(sentence: &'static str, reason: &'static str) -> Inadmissible {
     Inadmissible { error: Error::invalid(sentence), reason }
 }
 
-async fn authenticate(
-    context: &Context,
-    socket: &SocketRef<LineAdapter>,
-    auth: &Handshake,
-) -> std::result::Result<Option<Actor>, Inadmissible> {
-    let from = visitor(socket.req_parts(), &context.proxies);
-    if context.hub.count_from(from.address) >= context.settings.limits.sockets_per_address {
-        return Err(too_many("Too many connections from this address", "sockets_per_address"));
+/// Who a socket is, and its places among the sockets of its address and of its user.
+type Identity = (Option<Actor>, (Place<IpAddr>, Option<Place<UserId>>));
+
+async fn authenticate(context: &Context, socket: &SocketRef<LineAdapter>, auth: &Handshake) -> std::result::Result<Identity, Inadmissible> {
+    let parts = socket.req_parts();
+    let address = visitor(parts, &context.proxies).address;
+    let (limits, network) = (&context.settings.limits, network_of(address));
+    if parts.extensions.get::<Arc<Begun>>().is_some_and(|session| session.connects_again()) {
+        context.chat.limit_handshake(address)?;
     }
+    let at_address = context.hub.addresses.take(network, limits.sockets_per_address);
+    let at_address = at_address.ok_or_else(|| too_many("Too many connections from this address", "sockets_per_address"))?;
     let token = auth.token(&socket.req_parts().headers)?;
     let Some(token) = token else {
         return match context.settings.guests {
-            Guests::Corroborated => Ok(None),
+            Guests::Corroborated => Ok((None, (at_address, None))),
             Guests::Deny => Err(Error::Unauthorized("Authentication token is required").into()),
         };
     };
     let actor = context.chat.authenticate(token).await?;
-    if context.hub.sockets_of(actor.id).len() >= context.settings.limits.sockets_per_user {
-        return Err(too_many("Too many connections of this user", "sockets_per_user"));
-    }
-    Ok(Some(actor))
+    let of_user = context.hub.users.take(actor.id, limits.sockets_per_user);
+    let of_user = of_user.ok_or_else(|| too_many("Too many connections of this user", "sockets_per_user"))?;
+    Ok((Some(actor), (at_address, Some(of_user))))
 }
 
 /// What is done when a socket was told CONNECT.
@@ -136,9 +167,12 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
     }
     let transport = conn.transport(&context.hub);
     context.metrics.opened(conn.kind(), transport);
-    if !context.hub.add(&conn) {
-        // It left as soon as it was told CONNECT: when its end was noticed it stood in nothing yet.
-        tally::report(&context.metrics, &conn, conn.user(), transport);
+    if !context.hub.add(&conn, |user| context.chat.is_banned(user)) {
+        // Its user was banned meanwhile, or it left as soon as it was told CONNECT: when its end was noticed it stood in nothing yet.
+        if !conn.is_gone() {
+            context.hub.turn_out_one(&conn);
+        }
+        tally::report(context, &conn, conn.user(), transport);
         return;
     }
     if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
@@ -153,8 +187,10 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
             context.chat.arrive(actor.id, &actor.name, conn.id).await;
         }
         (None, Some(user)) => {
-            events::adopt(context, &conn, user).await;
-            conn.send(&[outbound::bare_nudge()]).ok();
+            conn.state().missed_nudge = true;
+            if context.chat.claim(conn.id, user, conn.visitor) {
+                events::adopt(context, &conn, user).await;
+            }
         }
         (None, None) => {}
     }

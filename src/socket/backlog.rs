@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,9 +15,41 @@ use super::adapter::QueueFull;
 use crate::app::Link;
 use crate::clock;
 
+/// The bytes that all sockets are behind together, as of when each was last given something or looked at.
+#[derive(Clone)]
+pub struct Pool {
+    most: u64,
+    behind: Arc<AtomicU64>,
+}
+
+impl Pool {
+    /// Nobody is behind.
+    pub fn new(most: usize) -> Self {
+        Self { most: most as u64, behind: Arc::default() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) >= self.most
+    }
+
+    fn change(&self, from: u64, to: u64) {
+        if to >= from {
+            self.behind.fetch_add(to - from, Ordering::Relaxed);
+        } else {
+            self.behind.fetch_sub(from - to, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How far each socket may be behind when the pool is full: who reads what it gets does not notice.
+const WHEN_FULL: u64 = 65_536;
+
 /// What was given to a socket, and what its transport has taken.
 pub struct Backlog {
     most: u64,
+    pool: Pool,
+    /// How much of the pool is its.
+    counted: AtomicU64,
     given: AtomicU64,
     polled: AtomicU64,
     websocket: OnceLock<Link>,
@@ -26,10 +58,18 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Nothing was given yet. The socket may be `most` bytes behind.
-    pub fn new(most: usize, websocket: Option<Link>) -> Self {
+    /// Nothing was given yet. The socket may be `most` bytes behind, less when the pool is full.
+    pub fn new(most: usize, websocket: Option<Link>, pool: Pool) -> Self {
         let websocket = websocket.map_or_else(OnceLock::new, OnceLock::from);
-        Self { most: most as u64, given: AtomicU64::new(0), polled: AtomicU64::new(0), websocket, still: Mutex::default() }
+        Self {
+            most: most as u64,
+            pool,
+            counted: AtomicU64::new(0),
+            given: AtomicU64::new(0),
+            polled: AtomicU64::new(0),
+            websocket,
+            still: Mutex::default(),
+        }
     }
 
     /// Notes that a poll was answered with so many bytes.
@@ -49,11 +89,17 @@ impl Backlog {
 
     /// For how long something waits and nothing was taken, as far as is known from asking this now and then.
     pub fn stands(&self) -> Duration {
+        self.count();
         let mut still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = self.taken();
         let began = still.filter(|(then, _)| *then == taken).map_or_else(clock::instant, |(_, since)| since);
         *still = (self.behind() > 0).then_some((taken, began));
         still.map_or(Duration::ZERO, |(_, since)| since.elapsed())
+    }
+
+    fn count(&self) {
+        let behind = self.behind();
+        self.pool.change(self.counted.swap(behind, Ordering::Relaxed), behind);
     }
 
     fn taken(&self) -> u64 {
@@ -66,16 +112,25 @@ impl Backlog {
         // More is taken than was given: frames, pings and heads of answers go by the same way. So this catches up whenever nothing waits.
         let given = self.given.fetch_max(taken, Ordering::Relaxed).max(taken);
         let (behind, bytes) = (given - taken, bytes as u64);
-        if behind > 0 && behind + bytes > self.most {
+        let most = if self.pool.is_full() { self.most.min(WHEN_FULL) } else { self.most };
+        if behind > 0 && behind + bytes > most {
             return Err(QueueFull);
         }
         self.given.fetch_add(bytes, Ordering::Relaxed);
+        self.count();
         Ok(())
     }
 
     /// Notes that what was to be given was not.
     pub fn take_back(&self, bytes: usize) {
         self.given.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.count();
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.pool.change(*self.counted.get_mut(), 0);
     }
 }
 
@@ -85,7 +140,7 @@ mod tests {
 
     #[test]
     fn whoever_is_behind_gets_so_many_bytes_and_no_more_until_some_are_taken() {
-        let backlog = Backlog::new(100, None);
+        let backlog = Backlog::new(100, None, Pool::new(1_000_000));
         assert!(backlog.give(1000).is_ok(), "one that waits for nothing is given anything");
         assert!(backlog.give(1).is_err());
         backlog.answer(950);
@@ -97,9 +152,28 @@ mod tests {
         assert!(backlog.give(60).is_ok() && backlog.give(40).is_ok() && backlog.give(1).is_err());
     }
 
+    #[test]
+    fn all_together_may_be_behind_so_many_bytes_and_who_reads_does_not_notice() {
+        let pool = Pool::new(1_000_000);
+        let deaf: Vec<Backlog> = (0..60).map(|_| Backlog::new(4_000_000, None, pool.clone())).collect();
+        for _ in 0..100 {
+            deaf.iter().for_each(|backlog| drop(backlog.give(40_000)));
+        }
+        let behind: u64 = deaf.iter().map(Backlog::behind).sum();
+        assert!((1_000_000..1_000_000 + 60 * WHEN_FULL).contains(&behind), "{behind}");
+        let other = Backlog::new(4_000_000, None, pool.clone());
+        for _ in 0..100 {
+            assert!(other.give(30_000).is_ok() && other.give(30_000).is_ok());
+            other.answer(60_000);
+        }
+        other.stands();
+        drop(deaf);
+        assert_eq!(pool.behind.load(Ordering::Relaxed), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn it_stands_from_when_something_waits_until_anything_is_taken() {
-        let (backlog, second) = (Backlog::new(100, None), Duration::from_secs(1));
+        let (backlog, second) = (Backlog::new(100, None, Pool::new(1_000_000)), Duration::from_secs(1));
         let after = async |seconds: u32| {
             tokio::time::advance(second * seconds).await;
             backlog.stands()

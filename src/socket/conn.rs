@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,20 +19,21 @@ use tokio::sync::Notify;
 use super::adapter::{Line, QueueFull};
 use super::backlog::Backlog;
 use super::nudges::Nudges;
+use super::places::Place;
 use super::recovery::{self, Following, message_of};
 use super::tally::Tally;
 use super::{Context, Hub};
 use crate::app::Link;
 use crate::auth::Actor;
 use crate::chat::{Event, Room, SocketId, Visitor};
-use crate::wire::outbound::Frame;
+use crate::wire::{inbound, outbound::Frame};
 
 /// The transport's side of a socket.
 pub struct Handshaken {
     /// Its number in the library.
     pub sid: Sid,
-    /// The TCP connection of its handshake.
-    pub link: Option<Link>,
+    /// The websocket that its session began with, if it did.
+    pub websocket: Option<Link>,
     /// How far it is behind.
     pub backlog: Backlog,
 }
@@ -48,8 +50,8 @@ pub struct Conn {
     pub visitor: Visitor,
     /// Whether it understands connection state recovery.
     pub recovers: bool,
-    /// The TCP connection of its handshake.
-    pub link: Option<Link>,
+    /// The websocket that its session began with, if it did.
+    pub websocket: Option<Link>,
     /// What is counted of it.
     pub tally: Tally,
     /// How far it is behind.
@@ -69,6 +71,10 @@ pub struct State {
     pub following: Vec<Following>,
     /// As whom a guest counts.
     pub guest_of: Option<UserId>,
+    /// Whether a guest may have missed a nudge, because it counted before and does not now.
+    pub missed_nudge: bool,
+    /// Its places among the sockets of its address and of its user, until it leaves.
+    pub places: Option<(Place<IpAddr>, Option<Place<UserId>>)>,
     /// The private id of its session.
     pub pid: Option<String>,
     /// Whether the client was told its private id on this connection.
@@ -110,8 +116,8 @@ impl Conn {
     /// A socket whose events wait until it is [opened](Self::open).
     pub fn new(id: SocketId, socket: Handshaken, actor: Option<Actor>, visitor: Visitor, recovers: bool, line: Line) -> Self {
         let (tally, inbox, state, draft_ended) = Default::default();
-        let Handshaken { sid, link, backlog } = socket;
-        Self { id, sid, actor, visitor, recovers, link, tally, backlog, draft_ended, line, inbox, state, gone: AtomicBool::new(false) }
+        let Handshaken { sid, websocket, backlog } = socket;
+        Self { id, sid, actor, visitor, recovers, websocket, tally, backlog, draft_ended, line, inbox, state, gone: AtomicBool::new(false) }
     }
 
     /// As whom the socket counts: its user, or the one a guest was corroborated to be.
@@ -199,6 +205,11 @@ impl Conn {
         self.tally.hear();
         let mut inbox = self.inbox();
         let (limits, bytes) = (&context.settings.limits, inbox.bytes.saturating_add(event.packet.len()));
+        // A page that was offline says at once all that was typed meanwhile: what was sent shall find room.
+        if inbox.waiting.len() >= limits.inbound_queue / 2 && event.ack.is_none() && inbound::is_typing(&event.packet) {
+            context.metrics.rate_limited("inbound_queue");
+            return Ok(());
+        }
         if inbox.waiting.len() >= limits.inbound_queue || bytes > limits.inbound_bytes {
             return Err(event);
         }

@@ -206,7 +206,7 @@ async fn join_implicitly(context: &Context, conn: &Arc<Conn>, room: Room) -> Res
 
 /// A guest says who it is. Nothing is answered: it learns nothing, least of all whether it was believed.
 async fn claim(context: &Context, conn: &Arc<Conn>, user: Option<UserId>, asked: &Asked) {
-    if let Some(user) = user.filter(|_| conn.state().guest_of.is_none())
+    if let Some(user) = user
         && context.chat.claim(conn.id, user, conn.visitor)
     {
         adopt(context, conn, user).await;
@@ -214,15 +214,28 @@ async fn claim(context: &Context, conn: &Arc<Conn>, user: Option<UserId>, asked:
     answer(context, conn, ack::ok(), asked);
 }
 
-/// A guest counts as a user from now on.
+/// A guest counts as a user from now on, unless it has claimed another meanwhile or the user is banned.
 pub async fn adopt(context: &Context, conn: &Arc<Conn>, user: UserId) {
-    let Ok(Some(name)) = context.chat.name_of(user).await else { return };
-    if context.hub.add_guest(conn, user) {
-        context.chat.arrive(user, &name.into(), conn.id).await;
-        recovery::remember(context, conn).await;
-        if conn.is_gone() {
-            depart(context, conn);
+    let chat = &context.chat;
+    let Ok(Some(name)) = chat.name_of(user).await else { return };
+    let may = || !chat.is_banned(user) && chat.settle_claim(conn.id, user, conn.visitor);
+    let Some(over) = context.hub.add_guest(conn, user, may) else { return };
+    for (user, other) in over {
+        if other.id != conn.id {
+            chat.withdraw_claim(other.id, other.visitor);
         }
+        chat.depart(user, other.id);
+    }
+    chat.arrive(user, &name.into(), conn.id).await;
+    recovery::remember(context, conn).await;
+    if std::mem::take(&mut conn.state().missed_nudge) {
+        conn.send(&[outbound::bare_nudge()]).ok();
+    }
+    if conn.is_gone() {
+        depart(context, conn);
+    }
+    if conn.user() != Some(user) {
+        chat.depart(user, conn.id);
     }
 }
 
@@ -252,7 +265,9 @@ pub fn refuse_unread(context: &Context, conn: &Arc<Conn>, incoming: &Incoming, e
 fn refuse(context: &Context, conn: &Arc<Conn>, asked: &Asked, error: &Error) {
     let (event, code) = (asked.reference.name.as_str(), crate::wire::error::code(error));
     context.metrics.event_failed(event, code);
-    if let Some(suppressed) = conn.tally.fail() {
+    if let Some(suppressed) = conn.tally.fail()
+        && context.hub.lines.may_add(conn.visitor.address)
+    {
         let (socket, user) = (conn.id.0, conn.user().map(|user| user.0));
         let microseconds = u64::try_from(asked.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         match error {

@@ -5,13 +5,16 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{
     Json,
-    body::HttpBody,
+    body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
@@ -27,6 +30,7 @@ use super::{CONNECT_TIMEOUT, Conn, Context};
 use crate::app::{Link, Peer};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::limits::network_of;
 use crate::origin::Origins;
 use crate::rest::visitor;
 
@@ -34,7 +38,20 @@ use crate::rest::visitor;
 pub struct Gate {
     origins: Arc<Origins>,
     sessions: Mutex<HashMap<String, Session>>,
-    places: Places,
+    places: Places<IpAddr>,
+}
+
+/// What is known of a session from its handshake on. It lies in the parts of the handshake, which the library keeps as long as the session.
+pub(super) struct Begun {
+    _place: Place<IpAddr>,
+    has_connected: AtomicBool,
+}
+
+impl Begun {
+    /// Notes a CONNECT. False for the first, which was counted as the handshake.
+    pub(super) fn connects_again(&self) -> bool {
+        self.has_connected.swap(true, Ordering::Relaxed)
+    }
 }
 
 enum Session {
@@ -46,6 +63,9 @@ enum Session {
 
 /// For how long a poller may come back to a session that was cut off: the library forgets it after a ping interval and a timeout.
 const CUT_FOR: Duration = Duration::from_secs(60);
+
+/// How much is read of who has shown no token, at a time.
+pub const STRANGERS_BYTES: usize = 8192;
 
 /// No session id of the library is longer.
 const LONGEST_SID: usize = 64;
@@ -60,16 +80,12 @@ impl Gate {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a session: by its websocket's TCP connection, or at its next poll.
-    pub fn cut(&self, sid: Sid, handshake: Option<&Link>, is_websocket: bool) {
-        match self.sessions().insert(sid.to_string(), Session::Cut(clock::instant())) {
-            Some(Session::Upgraded(link)) => link.cut(),
-            _ if is_websocket => {
-                if let Some(link) = handshake {
-                    link.cut();
-                }
-            }
-            _ => {}
+    /// Ends a session: by the TCP connection of the websocket that it is or has become, else by the answer to its poll.
+    pub fn cut(&self, sid: Sid, websocket: Option<&Link>) {
+        let before = self.sessions().insert(sid.to_string(), Session::Cut(clock::instant()));
+        let upgraded = if let Some(Session::Upgraded(link)) = before { Some(link) } else { None };
+        if let Some(link) = upgraded.as_ref().or(websocket) {
+            link.cut();
         }
     }
 
@@ -81,15 +97,11 @@ impl Gate {
         }
     }
 
-    /// Forgets a session that ended by itself.
-    pub fn forget(&self, sid: Sid) {
-        let mut sessions = self.sessions();
-        if let Some(Session::Upgraded(_)) = sessions.get(&sid.to_string()) {
-            sessions.remove(&sid.to_string());
-        }
+    fn is_cut(&self, sid: &str) -> bool {
+        matches!(self.sessions().get(sid), Some(Session::Cut(_)))
     }
 
-    /// Forgets sessions that were cut off long ago.
+    /// Forgets sessions that ended by themselves or were cut off long ago.
     pub fn forget_old(&self) {
         self.sessions().retain(|_, session| match session {
             Session::Upgraded(link) => link.is_open(),
@@ -118,16 +130,26 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
             Err(limited) => return limited.into_response(),
         };
         let mut parts = unpinned(parts);
-        parts.extensions.insert(place);
+        parts.extensions.insert(Arc::new(Begun { _place: place, has_connected: AtomicBool::new(false) }));
         return next.run(Request::from_parts(parts, body)).await;
     };
-    if let Some(Session::Cut(_)) = gate.sessions().get(&sid) {
-        return (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response();
+    if gate.is_cut(&sid) {
+        return unknown_session();
     }
     let link = request.extensions().get::<Peer>().filter(|_| is_upgrade).map(|peer| peer.link.clone());
     let is_poll = request.method() == Method::GET && !is_upgrade;
-    let response = next.run(request).await;
     let conn = || context.hub.io.get()?.get_socket(sid.parse().ok()?)?.extensions.get::<Arc<Conn>>();
+    let mut request = request;
+    if request.method() == Method::POST && conn().is_none_or(|conn| conn.actor.is_none()) {
+        let (parts, body) = request.into_parts();
+        let Ok(body) = to_bytes(body, STRANGERS_BYTES).await else { return Error::TooLarge.into_response() };
+        request = Request::from_parts(parts, Body::from(body));
+    }
+    let response = next.run(request).await;
+    // It was cut off while the poll waited: the client must see that, and not what else the poll brings.
+    if is_poll && gate.is_cut(&sid) {
+        return unknown_session();
+    }
     if let Some(link) = link.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         if let Some(conn) = conn() {
             conn.backlog.upgrade(link.clone());
@@ -139,12 +161,17 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
     response
 }
 
+fn unknown_session() -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({"code": 1, "message": "Session ID unknown"}))).into_response()
+}
+
 /// Lets an address begin a session. It may have as many that are no socket, not yet or no more, as it may have sockets: those are refused when
 /// they say CONNECT, with a sentence.
-fn begin(context: &Context, address: IpAddr) -> Result<Place> {
+fn begin(context: &Context, address: IpAddr) -> Result<Place<IpAddr>> {
     context.chat.limit_handshake(address).inspect_err(|_| context.metrics.handshake_refused("rate_limited"))?;
-    let most = context.settings.limits.sockets_per_address.saturating_add(context.hub.count_from(address));
-    context.hub.gate.places.take(address, most).ok_or_else(|| {
+    let network = network_of(address);
+    let most = context.settings.limits.sockets_per_address.saturating_add(context.hub.addresses.count(network));
+    context.hub.gate.places.take(network, most).ok_or_else(|| {
         context.metrics.handshake_refused("sockets_per_address");
         Error::RateLimited { retry_after: CONNECT_TIMEOUT }
     })
@@ -187,4 +214,9 @@ fn unpinned(mut parts: Parts) -> Parts {
 
 fn session_of(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("sid=")).filter(|sid| sid.len() <= LONGEST_SID)
+}
+
+/// The transport that a query names.
+pub(super) fn transport_of(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("transport="))
 }

@@ -15,14 +15,16 @@ use tokio::sync::mpsc;
 
 use super::Io;
 use super::adapter::{Line, QueueFull};
+use super::backlog::Pool;
 use super::conn::{Conn, State};
 use super::gate::Gate;
 use super::order::SharedOrder;
+use super::places::Places;
 use super::recovery::{Following, message_of};
 use super::registry::Registry;
+use super::tally::Lines;
 use crate::chat::{Audience, BANNED, Event, Fact, Outbox, Room, SocketId};
 use crate::config::Settings;
-use crate::limits::network_of;
 use crate::wire::outbound::{self, Frame};
 
 /// The sockets of this node.
@@ -32,6 +34,13 @@ pub struct Hub {
     pub(super) gate: Arc<Gate>,
     pub(super) io: OnceLock<Io>,
     registry: RwLock<Registry>,
+    /// The sockets of each user and of each client address, from when they are admitted.
+    pub(super) users: Places<UserId>,
+    pub(super) addresses: Places<IpAddr>,
+    /// What each address may leave in the log.
+    pub(super) lines: Lines,
+    /// What waits to be sent to all of them.
+    pub(super) pool: Pool,
     next_id: AtomicU64,
     /// Sockets that were cut off, to be signed off in the chat.
     cut: mpsc::UnboundedSender<Arc<Conn>>,
@@ -57,6 +66,10 @@ impl Hub {
             gate,
             io: OnceLock::new(),
             registry: RwLock::default(),
+            users: Places::default(),
+            addresses: Places::default(),
+            lines: Lines::default(),
+            pool: Pool::new(settings.limits.outbound_total),
             next_id: AtomicU64::new(1),
             cut,
             behind,
@@ -78,14 +91,23 @@ impl Hub {
         SocketId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Registers a connected socket. False when it is gone already.
-    pub(super) fn add(&self, conn: &Arc<Conn>) -> bool {
-        self.write().add(conn)
+    /// Registers a connected socket. False when it is gone already, or its user is banned: that is asked under the lock, so that a ban finds each
+    /// socket either registered or not yet.
+    pub(super) fn add(&self, conn: &Arc<Conn>, is_banned: impl FnOnce(UserId) -> bool) -> bool {
+        let mut registry = self.write();
+        !conn.actor.as_ref().is_some_and(|actor| is_banned(actor.id)) && registry.add(conn)
     }
 
-    /// A guest counts as a user from now on.
-    pub(super) fn add_guest(&self, conn: &Arc<Conn>, user: UserId) -> bool {
-        self.write().add_guest(conn, user)
+    /// A guest counts as a user from now on, if under the lock it still `may`. Returns who counts no more for it.
+    pub(super) fn add_guest(&self, conn: &Arc<Conn>, user: UserId, may: impl FnOnce() -> bool) -> Option<Vec<(UserId, Arc<Conn>)>> {
+        let mut registry = self.write();
+        if may() { registry.add_guest(conn, user, self.settings.limits.guests_per_user) } else { None }
+    }
+
+    /// A guest counts as a user no more, if that `is_over`. False when it did not.
+    pub(super) fn remove_guest(&self, conn: &Conn, user: UserId, is_over: impl FnOnce() -> bool) -> bool {
+        let mut registry = self.write();
+        is_over() && registry.remove_guest(conn, user)
     }
 
     /// Forgets a socket. True when it was known.
@@ -113,11 +135,6 @@ impl Hub {
         self.read().users.get(&user).cloned().unwrap_or_default()
     }
 
-    /// How many sockets a client address has.
-    pub(super) fn count_from(&self, address: IpAddr) -> usize {
-        self.read().addresses.get(&network_of(address)).copied().unwrap_or_default()
-    }
-
     /// How many sockets there are.
     pub fn count(&self) -> usize {
         self.read().sockets.len()
@@ -136,7 +153,7 @@ impl Hub {
     /// Closes the transport of a socket, not its namespace: a client does not come back after the latter.
     pub(super) fn cut_for(&self, conn: &Arc<Conn>, reason: &'static str) {
         conn.tally.end(reason);
-        self.gate.cut(conn.sid, conn.link.as_ref(), self.is_websocket(conn.sid));
+        self.gate.cut(conn.sid, conn.websocket.as_ref());
         self.cut.send(conn.clone()).ok();
     }
 
@@ -151,12 +168,16 @@ impl Hub {
         self.sockets_of(user).iter().for_each(|conn| self.expel(conn, "user_gone"));
     }
 
-    /// Tells all sockets of a user that it is banned, and disconnects them for good.
-    pub fn turn_out(&self, user: UserId) {
-        for conn in self.sockets_of(user) {
-            conn.send(&outbound::failure(&BANNED, &Default::default())).ok();
-            self.expel(&conn, "banned");
-        }
+    /// Disconnects all sockets of banned users, guests included.
+    pub fn turn_out(&self, is_banned: impl Fn(UserId) -> bool) {
+        let banned: Vec<_> = self.read().users.iter().filter(|(user, _)| is_banned(**user)).flat_map(|(_, conns)| conns.clone()).collect();
+        banned.iter().for_each(|conn| self.turn_out_one(conn));
+    }
+
+    /// Tells a socket that its user is banned, and disconnects it for good.
+    pub(super) fn turn_out_one(&self, conn: &Arc<Conn>) {
+        conn.send(&outbound::failure(&BANNED, &Default::default())).ok();
+        self.expel(conn, "banned");
     }
 
     /// Cuts off the sockets that a client has left behind, when it came back by the private id of its session.
@@ -169,10 +190,12 @@ impl Hub {
     }
 
     /// Disconnects a socket's namespace: its client shall not come back by itself.
-    pub(super) fn expel(&self, conn: &Conn, reason: &'static str) {
+    pub(super) fn expel(&self, conn: &Arc<Conn>, reason: &'static str) {
         conn.tally.end(reason);
-        if let Some(socket) = self.io.get().and_then(|io| io.get_socket(conn.sid)) {
-            socket.disconnect().ok();
+        let socket = self.io.get().and_then(|io| io.get_socket(conn.sid));
+        // With a full queue there is no room for the word that disconnects it.
+        if socket.is_some_and(|socket| socket.disconnect().is_err()) {
+            self.cut_for(conn, reason);
         }
     }
 

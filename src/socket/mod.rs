@@ -38,7 +38,7 @@ use crate::wire::outbound;
 use adapter::LineAdapter;
 use admission::{Admitted, admit, connected};
 pub use conn::Conn;
-pub use gate::Gate;
+pub use gate::{Gate, STRANGERS_BYTES};
 pub use hub::{Chores, Hub};
 
 /// The Socket.IO server, with the one adapter.
@@ -91,9 +91,9 @@ pub fn routes(context: Context, chores: Chores) -> Router {
         .build_svc();
     context.hub.io.set(io.clone()).ok();
     let admitting = context.clone();
-    let admit = move |socket: SocketRef<LineAdapter>, TryData(auth): TryData<serde_json::Map<String, serde_json::Value>>| {
+    let admit = move |socket: SocketRef<LineAdapter>, TryData(auth): TryData<serde_json::Value>| {
         let context = admitting.clone();
-        async move { admit(context, socket, auth.unwrap_or_default().into()).await }
+        async move { admit(context, socket, auth.ok()).await }
     };
     let connecting = context.clone();
     let connected = move |Extension(admitted): Extension<Admitted>| {
@@ -110,7 +110,6 @@ pub fn routes(context: Context, chores: Chores) -> Router {
 }
 
 async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
-    context.hub.gate.forget(conn.sid);
     let pid = conn.state().pid.clone();
     sign_off_one(context, conn, tally::word(reason));
     // A client that closed its socket itself does not come back to it.
@@ -136,8 +135,9 @@ fn sign_off_one(context: &Context, conn: &Arc<Conn>, reason: &'static str) {
 /// Takes a socket that is gone out of everything; harmless when done twice. The log says what its life came to.
 fn depart(context: &Context, conn: &Arc<Conn>) {
     let (user, transport) = (conn.user(), conn.transport(&context.hub));
+    conn.state().places = None;
     if context.hub.remove(conn) {
-        tally::report(&context.metrics, conn, user, transport);
+        tally::report(context, conn, user, transport);
     }
     match &conn.actor {
         Some(_) => context.chat.stop_vouching(conn.visitor, conn.id),
@@ -171,6 +171,17 @@ async fn watch(context: Context) {
                 recovery::remember(&context, conn).await;
             }
         }
+        for (guest, user) in context.chat.lapsed_guests() {
+            if let Some(conn) = context.hub.find(guest)
+                && context.hub.remove_guest(&conn, user, || context.chat.suspend_claim(guest, user, conn.visitor))
+            {
+                conn.state().missed_nudge = true;
+                context.chat.depart(user, guest);
+            }
+        }
+        for (address, lines) in context.hub.lines.left_out() {
+            tracing::info!(%address, lines, "lines of an address were left out of the log");
+        }
         if n % crate::chat::TOUCH.as_secs() == 0 {
             context.hub.gate.forget_old();
             let pids: Vec<String> = conns.iter().filter_map(|conn| conn.state().pid.clone()).collect();
@@ -179,15 +190,14 @@ async fn watch(context: Context) {
     }
 }
 
-/// Turns out whom another process has banned.
+/// Turns out whom another process has banned, and whoever has slipped in.
 async fn watch_bans(context: Context) {
     let mut tick = tokio::time::interval(BANS);
     loop {
         tick.tick().await;
-        // While the database is away nobody can be banned.
-        for user in context.chat.refresh_bans().await.unwrap_or_default() {
-            context.hub.turn_out(user);
-        }
+        // While the database is unavailable nobody can be banned.
+        context.chat.refresh_bans().await.ok();
+        context.hub.turn_out(|user| context.chat.is_banned(user));
     }
 }
 

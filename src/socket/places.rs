@@ -1,52 +1,57 @@
-//! How many sessions each client address has, polling ones and websockets, for as long as the library keeps them: a session is there before its
-//! socket, and may be there after it. Who is refused for it is decided in the gate.
+//! Counted places: how many sessions or sockets an address or a user has. A place is taken before anything else is done, so that those who come
+//! at the same moment are counted, too, and is free again when it is dropped. Who is refused for it is decided by whoever takes one.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::limits::network_of;
-
-/// The sessions of each address.
-#[derive(Clone, Default)]
-pub struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// The place of one session. It lies in the parts of its handshake, which live as long as the session does.
+/// The places that are taken.
 #[derive(Clone)]
-pub struct Place(#[expect(dead_code, reason = "it is held, not read")] Arc<Held>);
+pub struct Places<K: Copy + Eq + Hash>(Arc<Mutex<HashMap<K, usize>>>);
 
-struct Held {
-    places: Places,
-    network: IpAddr,
+/// One of them.
+pub struct Place<K: Copy + Eq + Hash> {
+    places: Places<K>,
+    key: K,
 }
 
-impl Places {
-    /// A place for one more session of an address, unless it has `most`.
-    pub fn take(&self, address: IpAddr, most: usize) -> Option<Place> {
-        let network = network_of(address);
+impl<K: Copy + Eq + Hash> Default for Places<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Copy + Eq + Hash> Places<K> {
+    /// One more place, unless `most` are taken.
+    pub fn take(&self, key: K, most: usize) -> Option<Place<K>> {
         let mut counts = self.counts();
-        let count = counts.get(&network).copied().unwrap_or_default();
+        let count = counts.get(&key).copied().unwrap_or_default();
         if count >= most {
             return None;
         }
-        counts.insert(network, count + 1);
-        Some(Place(Arc::new(Held { places: self.clone(), network })))
+        counts.insert(key, count + 1);
+        Some(Place { places: self.clone(), key })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    /// How many are taken.
+    pub fn count(&self, key: K) -> usize {
+        self.counts().get(&key).copied().unwrap_or_default()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Held {
+impl<K: Copy + Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
         let mut counts = self.places.counts();
-        if let Some(count) = counts.get_mut(&self.network) {
+        if let Some(count) = counts.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.network);
+                counts.remove(&self.key);
             }
         }
     }

@@ -1,8 +1,7 @@
-//! Where the sockets of this node are found: by number, by user, by room, by address. Who is told what is not decided here.
+//! Where the sockets of this node are found: by number, by user, by room. Who is told what is not decided here.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex},
 };
 
@@ -22,8 +21,6 @@ pub(super) struct Registry {
     pub rooms: HashMap<Room, Vec<Arc<Conn>>>,
     /// Of the rooms that are followed here.
     pub orders: HashMap<Room, SharedOrder>,
-    /// How many sockets there are of each client address.
-    pub addresses: HashMap<IpAddr, usize>,
     admins: Vec<Arc<Conn>>,
 }
 
@@ -44,15 +41,6 @@ impl Registry {
         self.orders.entry(following.room).or_insert_with(|| Arc::new(Mutex::new(Order::since(following.reached()))));
     }
 
-    fn leave_address(&mut self, address: IpAddr) {
-        if let Some(count) = self.addresses.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.addresses.remove(&address);
-            }
-        }
-    }
-
     fn leave(&mut self, room: Room, socket: SocketId) {
         if remove(&mut self.rooms, &room, socket) {
             self.orders.remove(&room);
@@ -65,7 +53,6 @@ impl Registry {
             return false;
         }
         self.sockets.insert(conn.id, conn.clone());
-        *self.addresses.entry(network_of(conn.visitor.address)).or_default() += 1;
         if let Some(actor) = &conn.actor {
             self.users.entry(actor.id).or_default().push(conn.clone());
             if actor.is_admin {
@@ -75,22 +62,36 @@ impl Registry {
         true
     }
 
-    /// A guest counts as a user from now on.
-    pub fn add_guest(&mut self, conn: &Arc<Conn>, user: UserId) -> bool {
-        if conn.is_gone() || conn.state().guest_of.replace(user).is_some() {
-            return false;
+    /// A guest counts as a user from now on, and as nobody else. Nothing when it does so already or is gone; else who counts no more: itself as
+    /// another, and the oldest guest of the user from the same address, when there were `most`.
+    pub fn add_guest(&mut self, conn: &Arc<Conn>, user: UserId, most: usize) -> Option<Vec<(UserId, Arc<Conn>)>> {
+        let before = conn.state().guest_of;
+        if conn.is_gone() || before == Some(user) {
+            return None;
         }
+        let is_beside = |c: &&Arc<Conn>| c.actor.is_none() && network_of(c.visitor.address) == network_of(conn.visitor.address);
+        let beside: Vec<_> = self.users.get(&user).into_iter().flatten().filter(is_beside).cloned().collect();
+        let oldest = beside.iter().min_by_key(|c| c.id).filter(|_| beside.len() >= most);
+        let over = oldest.map(|oldest| (user, oldest.clone())).into_iter().chain(before.map(|before| (before, conn.clone())));
+        let over: Vec<_> = over.filter(|(user, conn)| self.remove_guest(conn, *user)).collect();
+        conn.state().guest_of = Some(user);
         self.users.entry(user).or_default().push(conn.clone());
-        true
+        Some(over)
+    }
+
+    /// A guest counts as a user no more. False when it did not.
+    pub fn remove_guest(&mut self, conn: &Conn, user: UserId) -> bool {
+        let counted = conn.state().guest_of.take_if(|counted| *counted == user).is_some();
+        if counted {
+            remove(&mut self.users, &user, conn.id);
+        }
+        counted
     }
 
     /// Forgets a socket. True when it was known.
     pub fn remove(&mut self, conn: &Conn) -> bool {
         let rooms: Vec<Room> = conn.state().following.drain(..).map(|f| f.room).collect();
         let was_known = self.sockets.remove(&conn.id).is_some();
-        if was_known {
-            self.leave_address(network_of(conn.visitor.address));
-        }
         if let Some(user) = conn.user() {
             remove(&mut self.users, &user, conn.id);
         }

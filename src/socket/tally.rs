@@ -1,7 +1,9 @@
-//! What is counted of one socket, for the one line in the log that its end leaves there; and how many of its failures are logged, so that a
-//! flood of them is not a flood of lines.
+//! What is counted of one socket, for the one line in the log that its end leaves there; and how many of its failures are logged, and how many
+//! lines of one address there are, so that a flood of them is not a flood of lines.
 
 use std::{
+    collections::HashMap,
+    net::IpAddr,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,9 +15,9 @@ use entity::UserId;
 use socketioxide::socket::DisconnectReason;
 use tokio::time::Instant;
 
-use super::Conn;
+use super::{Conn, Context};
 use crate::clock;
-use crate::metrics::Metrics;
+use crate::limits::network_of;
 
 /// The life of a socket in numbers.
 pub struct Tally {
@@ -114,6 +116,30 @@ impl Tally {
     }
 }
 
+/// So many lines of an address are logged in a [`WINDOW`].
+const LINES_OF_ADDRESS: u64 = 1000;
+
+/// How many lines the sockets of each address have left in the log lately.
+#[derive(Default)]
+pub struct Lines(Mutex<HashMap<IpAddr, (Instant, u64)>>);
+
+impl Lines {
+    /// Whether one more may be logged; it is counted in any case.
+    pub fn may_add(&self, address: IpAddr) -> bool {
+        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, lines) = addresses.entry(network_of(address)).or_insert_with(|| (clock::instant(), 0));
+        *lines += 1;
+        *lines <= LINES_OF_ADDRESS
+    }
+
+    /// The addresses whose time is over, and how many of their lines were not logged in it. To be called now and then.
+    pub fn left_out(&self) -> Vec<(IpAddr, u64)> {
+        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = addresses.extract_if(|_, (since, _)| since.elapsed() >= WINDOW);
+        over.map(|(address, (_, lines))| (address, lines.saturating_sub(LINES_OF_ADDRESS))).filter(|(_, lines)| *lines > 0).collect()
+    }
+}
+
 /// Why a socket is gone, when the server has not ended it.
 pub fn word(reason: DisconnectReason) -> &'static str {
     match reason {
@@ -127,9 +153,12 @@ pub fn word(reason: DisconnectReason) -> &'static str {
 }
 
 /// Counts the end of a socket, and says in the log what its life came to.
-pub fn report(metrics: &Metrics, conn: &Conn, user: Option<UserId>, transport: &'static str) {
+pub fn report(context: &Context, conn: &Conn, user: Option<UserId>, transport: &'static str) {
     let (reason, sum) = (conn.tally.ended().unwrap_or_default(), conn.tally.sum());
-    metrics.ended(reason);
+    context.metrics.ended(reason);
+    if !context.hub.lines.may_add(conn.visitor.address) {
+        return;
+    }
     tracing::info!(
         socket = conn.id.0,
         user = user.map(|user| user.0),
@@ -158,5 +187,15 @@ mod tests {
         tokio::time::advance(WINDOW).await;
         assert_eq!((tally.fail(), tally.fail()), (Some(990), Some(0)));
         assert_eq!((tally.sum().failed, tally.sum().suppressed), (1002, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_leaves_so_many_lines_and_the_number_of_the_others() {
+        let (lines, flood, other) = (Lines::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        assert_eq!((0..5000).filter(|_| lines.may_add(flood)).count(), 1000);
+        assert!(lines.may_add(other) && lines.left_out().is_empty());
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(lines.left_out(), [(flood, 4000)]);
+        assert!(lines.may_add(flood));
     }
 }

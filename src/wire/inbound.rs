@@ -94,6 +94,11 @@ pub fn parse(packet: &str) -> (Reference, Result<ClientEvent, Error>) {
     (reference, event(&name, first, &fields))
 }
 
+/// Whether an event packet says that somebody types or has stopped, as the clients write it.
+pub fn is_typing(packet: &str) -> bool {
+    ["[\"typing\",", "[\"stop-typing\","].iter().any(|start| packet.starts_with(start))
+}
+
 fn event(name: &str, first: &str, fields: &Fields<'_>) -> Result<ClientEvent, Error> {
     Ok(match name {
         "user-online" => ClientEvent::UserOnline(fields.user_id.map_or_else(|| id(first), |raw| id(raw.get())).map(UserId)),

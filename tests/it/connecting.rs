@@ -1,6 +1,10 @@
-//! Connecting: which tokens are believed, what the open packet says, and what becomes of a socket whose token ends.
+//! Connecting: where the server listens, which tokens are believed, what the open packet says, and what becomes of a socket whose token ends.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -23,6 +27,19 @@ async fn a_good_token_makes_the_socket_its_user_wherever_it_stands() {
     assert!(is_user(&app, Value::Null, &[("authorization", &bearer)]).await);
     assert!(is_user(&app, json!({"token": null}), &[("authorization", &bearer)]).await);
     assert!(is_user(&app, json!({"token": ann.token, "more": [1]}), &[("authorization", "Basic abc")]).await);
+}
+
+#[test]
+fn the_demo_whose_passwords_everybody_knows_listens_for_this_machine_alone() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.arg("demo").env("HOST", "0.0.0.0").env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = command.spawn().expect("the program starts");
+    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines().map(|line| line.expect("it speaks UTF-8"));
+    let where_it_is = lines.find(|line| line.starts_with("tidings demo at "));
+    let stopped = Command::new("kill").args(["-s", "TERM", &demo.id().to_string()]).status();
+    assert!(stopped.is_ok_and(|status| status.success()) && lines.count() > 0);
+    assert!(demo.wait().expect("it ends").success());
+    assert!(where_it_is.as_ref().is_some_and(|line| line.starts_with("tidings demo at http://127.0.0.1:")), "{where_it_is:?}");
 }
 
 #[tokio::test]
@@ -60,6 +77,38 @@ async fn a_token_that_proves_nothing_is_refused_with_one_sentence() {
             assert_eq!((answer.status, answer.body["error"].as_str()), (401, Some(sentence)), "by REST too: {bad}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_auth_that_cannot_be_read_makes_no_guest() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    for auth in [json!(ann.token), json!([{"token": ann.token}]), json!(true)] {
+        let refusal = app.connect(auth.clone(), &[]).await.err();
+        assert_eq!(refusal.as_deref(), Some("Token is not valid"), "{auth}");
+    }
+    let path = "/socket.io/?EIO=4&transport=polling";
+    for nonsense in ["{\"token\":\"\\ud800\"}", "{\"token\":", "{]"] {
+        let open = app.answer(app.request("GET", path)).await.body;
+        let open: Value = serde_json::from_str(&open.as_str().expect("text")[1..]).expect("an open packet");
+        let session = format!("{path}&sid={}", open["sid"].as_str().expect("a session"));
+        assert_eq!(app.answer(app.request("POST", &session).body(format!("40{nonsense}"))).await.status, 200);
+        let mut said = String::new();
+        while !said.contains("44{") {
+            assert!(!said.contains("40{"), "{nonsense}: {said}");
+            said = app.answer(app.request("GET", &session)).await.body.as_str().expect("text").to_owned();
+        }
+        assert!(said.contains("Token is not valid"), "{nonsense}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_that_come_at_the_same_moment_are_counted_each() {
+    let app = TestApp::with(&format!("{ROOMY}sockets_per_user = 3\n")).await;
+    let ann = app.user("ann").await;
+    let sockets = futures_util::future::join_all((0..40).map(|_| app.connect(json!({"token": ann.token}), &[]))).await;
+    let refused = sockets.iter().filter(|socket| socket.as_ref().is_err_and(|why| why == "Too many connections of this user")).count();
+    assert_eq!((refused, sockets.iter().flatten().count()), (37, 3));
 }
 
 #[tokio::test]

@@ -46,13 +46,50 @@ async fn a_claim_counts_when_the_user_was_seen_from_the_same_browser_before_or_a
 }
 
 #[tokio::test]
-async fn a_guest_without_a_user_agent_counts_by_its_address() {
+async fn a_guest_without_a_user_agent_counts_by_its_address_where_none_was_told() {
     let app = TestApp::with(ROOMY).await;
     let user = app.user("ann").await;
     request(&app, &user, "whatever").await;
     let guest = app.guest(&[]).await;
     guest.done("user-online", json!(user.id.to_string())).await;
+    app.conversation(&user, &app.user("carl").await).await;
+    assert_eq!(guest.rest().await, [], "the user has a browser, and the guest is none");
+    app.get("/api/messaging/unread-count", &user).await.ok();
     counts(&app, &guest, &user).await;
+}
+
+#[tokio::test]
+async fn guests_use_up_nothing_of_a_user_and_of_too_many_the_oldest_counts_no_more() {
+    let app = TestApp::with(&format!("{ROOMY}sockets_per_user = 2\nguests_per_user = 2\n")).await;
+    let user = app.user("ann").await;
+    let one = app.socket(&user).await;
+    let guests = [app.guest(&[]).await, app.guest(&[]).await, app.guest(&[]).await];
+    for guest in &guests {
+        guest.done("user-online", user.id).await;
+    }
+    let two = app.socket(&user).await;
+    app.conversation(&user, &app.user("carl").await).await;
+    assert_eq!((guests[1].heard("conversation-updated").await, guests[2].heard("conversation-updated").await), (json!({}), json!({})));
+    assert_eq!(guests[0].rest().await, [], "the oldest");
+    one.fence().await;
+    two.fence().await;
+}
+
+#[tokio::test]
+async fn a_guest_counts_while_somebody_vouches_for_it_and_learns_afterwards_that_it_missed_something() {
+    let app = TestApp::with(&format!("[presence]\ngrace = \"1ms\"\nguest_window = \"500ms\"\n{ROOMY}")).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let b = app.socket(&bob).await;
+    request(&app, &ann, BROWSER[0].1).await;
+    let guest = app.guest(BROWSER).await;
+    guest.done("user-online", ann.id).await;
+    assert_eq!(b.heard("user-online").await["userId"], ann.id);
+    assert_eq!(b.heard("user-offline").await["userId"], ann.id, "nobody has seen ann for a while");
+    b.send(conversation, "a secret").await;
+    assert_eq!(guest.rest().await, []);
+    request(&app, &ann, BROWSER[0].1).await;
+    assert_eq!(b.heard("user-online").await["userId"], ann.id);
+    assert_eq!(guest.heard("conversation-updated").await, json!({}));
 }
 
 #[tokio::test]
@@ -116,18 +153,21 @@ async fn a_corroborated_guest_counts_for_presence_and_hears_bare_nudges_and_noth
 }
 
 #[tokio::test]
-async fn a_guest_counts_as_one_user_only() {
-    let app = TestApp::with(ROOMY).await;
-    let (ann, bob) = (app.user("ann").await, app.user("bob").await);
-    for user in [&ann, &bob] {
-        request(&app, user, BROWSER[0].1).await;
-    }
+async fn a_guest_counts_as_the_user_whom_it_claimed_last_and_as_no_other() {
+    let app = TestApp::with(&format!("[presence]\ngrace = \"1ms\"\n{ROOMY}")).await;
+    let (ann, carl, _) = app.pair().await;
+    let (bob, c) = (app.user("bob").await, app.socket(&carl).await);
+    request(&app, &ann, BROWSER[0].1).await;
     let guest = app.guest(BROWSER).await;
     guest.done("user-online", json!({"userId": ann.id})).await;
+    assert_eq!(c.heard("user-online").await["userId"], ann.id);
     guest.done("user-online", json!({"userId": bob.id})).await;
-    app.conversation(&bob, &app.user("carl").await).await;
     counts(&app, &guest, &ann).await;
-    assert_eq!(guest.rest().await, [], "the nudge was ann's");
+    request(&app, &bob, BROWSER[0].1).await;
+    assert_eq!(c.heard("user-offline").await["userId"], ann.id, "a second login on the same page");
+    app.conversation(&ann, &app.user("dora").await).await;
+    assert_eq!(guest.rest().await, [], "that was ann's");
+    counts(&app, &guest, &bob).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! Connection state recovery on the wire: who is offered it, what a client that was cut off gets back, and what it does not.
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::support::{ROOMY, Socket, TestApp, User, token};
+use crate::support::{CUT_OFF, ROOMY, Socket, TestApp, User, token};
 
 const ORIGIN: &[(&str, &str)] = &[("origin", "http://localhost:5173")];
 
@@ -43,10 +47,14 @@ async fn a_private_id_is_offered_once_to_browsers_and_to_who_asks_when_they_foll
     let app = TestApp::with(ROOMY).await;
     let (ann, bob, conversation) = app.pair().await;
     let (ticket, b) = (app.ticket(&ann).await, app.socket(&bob).await);
+    let own = format!("http://{}", app.address);
+    let (library, browser) = ([("origin", own.as_str())], [("origin", own.as_str()), ("user-agent", "Mozilla/5.0 (X11)")]);
     for (auth, headers, recovers) in [
         (json!({"token": ann.token}), &[][..], false),
         (json!({"token": ann.token, "recovery": false}), &[], false),
         (json!({"token": ann.token}), ORIGIN, true),
+        (json!({"token": ann.token}), &library, false),
+        (json!({"token": ann.token}), &browser, true),
         (json!({"token": ann.token, "recovery": true}), &[], true),
     ] {
         let a = app.connect(auth.clone(), headers).await.expect("connects");
@@ -140,6 +148,46 @@ async fn what_was_missed_survives_a_restart_of_the_server() {
     assert_eq!(message(&a).await.0, "after the restart");
     b.send(conversation, "live").await;
     assert_eq!(message(&a).await.0, "live");
+}
+
+/// A request by a TCP connection that is kept, as a proxy keeps its own; the answer, or nothing when the connection was cut.
+async fn by(connection: &mut TcpStream, path: &str) -> Option<String> {
+    connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.ok()?;
+    let (mut answer, mut some) = (String::new(), [0; 4096]);
+    loop {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if length.is_some_and(|length: usize| body.len() >= length) {
+            return Some(answer);
+        }
+        match connection.read(&mut some).await {
+            Ok(n @ 1..) => answer.push_str(std::str::from_utf8(&some[..n]).expect("text")),
+            _ => return None,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recovery_that_fails_ends_its_own_session_and_no_connection_that_others_use() {
+    let app = TestApp::with(ROOMY).await;
+    let ann = app.user("ann").await;
+    app.database.run("DROP TABLE recovery_sessions").await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let mut proxy = TcpStream::connect(app.address).await.expect("connects");
+    let open = by(&mut proxy, path).await.expect("it opens");
+    let open: Value = serde_json::from_str(open.split_once("\r\n\r\n0").expect("an open packet").1).expect("JSON");
+    let session = format!("{path}&sid={}", open["sid"].as_str().expect("a session"));
+    let connect = json!({"token": ann.token, "recovery": true, "pid": "0123456789abcdef0123456789abcdef"});
+    assert_eq!(app.answer(app.request("POST", &session).body(format!("40{connect}"))).await.status, 200);
+    let mut answer = app.answer(app.request("GET", &session)).await;
+    while answer.body == json!(2) {
+        answer = app.answer(app.request("GET", &session)).await;
+    }
+    assert_eq!(answer.status, 400, "a client that is refused would not come back: {answer:?}");
+    let health = by(&mut proxy, "/healthz").await.expect("the connection of somebody else is there");
+    assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    let websocket = app.connect(connect, &[]).await;
+    assert_eq!(websocket.err().as_deref(), Some(CUT_OFF), "a websocket is its own connection");
 }
 
 #[tokio::test]
