@@ -45,6 +45,15 @@ pub fn hops(path: PathBuf) -> Vec<PathBuf> {
     hops
 }
 
+/// Lets this process have as many files open as it could ask for, and returns how many that are.
+#[cfg(unix)]
+pub fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_ok();
+    if raised { limit.maximum } else { limit.current }.unwrap_or(u64::MAX)
+}
+
 /// The folder that a file is in.
 pub fn folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -63,6 +72,11 @@ pub fn is_public(_: &Path) -> bool {
 #[cfg(not(unix))]
 pub fn free_bytes(_: &Path) -> Option<(u64, u64)> {
     None
+}
+
+#[cfg(not(unix))]
+pub fn raise_open_files() -> u64 {
+    u64::MAX
 }
 
 #[cfg(not(unix))]

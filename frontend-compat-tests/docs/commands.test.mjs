@@ -30,7 +30,7 @@ async function machine(t, needsDatabase) {
   mkdirSync(join(home, 'old-backend'));
   const [port, proxy, upstream] = [await freePort(), await freePort(), await legacy()];
   const replacements = [
-    [/\blocalhost:5000\b/g, `localhost:${port}`], [/\b0\.0\.0\.0:5000\b/g, `0.0.0.0:${port}`], [/\bPORT=5000\b/g, `PORT=${port}`],
+    [/\blocalhost:5000\b/g, `localhost:${port}`], [/\[::\]:5000\b/g, `[::]:${port}`], [/\bPORT=5000\b/g, `PORT=${port}`],
     [/\blocalhost:4000\b/g, `localhost:${upstream.port}`], [/\b(localhost|127\.0\.0\.1):8080\b/g, `$1:${proxy}`],
   ];
   let undo = () => {};

@@ -152,7 +152,7 @@ test('config prints every setting with its origin, as a file that a server takes
   assert.equal(code, 0, stderr);
   assert.ok(!(stdout + stderr).includes('topsecret'), stdout);
   for (const line of [
-    'host = "0.0.0.0"  # default', 'port = 7000  # the environment variable PORT', 'max_length = 77  # mine.toml',
+    'host = "::"  # default', 'port = 7000  # the environment variable PORT', 'max_length = 77  # mine.toml',
     'database_url = "mysql://root:***@db.internal:3306/trips"  # DB_HOST, DB_PASS, DB_NAME in .env',
     'redis_url = "redis://:***@redis.internal"  # the environment variable REDIS_URL', '# legacy_upstream is not set',
   ]) assert.ok(stdout.split('\n').includes(line), `${line} in\n${stdout}`);

@@ -110,11 +110,11 @@ describe('guests', { concurrency: 3 }, () => {
     assert.deepEqual(await heardBy(guest), [['connect']]);
   });
 
-  test('a guest without a user agent is vouched for by its address alone', async (t) => {
+  test('a guest without a user agent is vouched for by its address alone where its user told none', async (t) => {
     const { a, b, conversation } = await createPair(server, 'agentless');
     const [bob, guest] = await Promise.all([contact(t, b), guestOf(t, { agent: null })]);
     guest.emit('user-online', { userId: a.id });
-    await vouch(a);
+    await vouch(a, '');
     await online(bob, a);
     await assertNudged(bob, conversation, guest);
   });

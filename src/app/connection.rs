@@ -2,30 +2,42 @@
 //! such handle and no deadline for slow headers.
 
 use std::{
-    collections::HashMap,
+    convert::Infallible,
     io,
     net::{Shutdown, SocketAddr},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request};
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody},
+    http::{HeaderName, HeaderValue, Request, StatusCode, Version, header},
+};
+use hyper::{
+    body::{Frame, SizeHint},
+    server::conn::http1,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::Instant,
 };
 use tower::ServiceExt;
 
+use super::open::{Activity, Busy, Most, Open};
 use super::prompt::Prompt;
+use crate::clock;
+use crate::limits::network_of;
+use crate::origin::Proxies;
 
 /// Where a request comes from: an extension of every request.
 #[derive(Clone)]
@@ -37,7 +49,7 @@ pub struct Peer {
 }
 
 /// A handle to a TCP connection, which does not keep it open.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Link {
     stream: Weak<TcpStream>,
     written: Arc<AtomicU64>,
@@ -91,46 +103,29 @@ impl Link {
     }
 }
 
-/// How long a client may take to send its request headers, and how long a body is waited for.
+/// How long a client may take to send the head of its first request, and how long a body is waited for.
 pub const SLOWEST: Duration = Duration::from_secs(10);
+/// How long a connection is kept for another request: somewhat longer than each answer says, so that one that is sent in the last moment is read.
+const KEPT: Duration = Duration::from_secs(80);
+const KEEP_ALIVE: (HeaderName, HeaderValue) = (HeaderName::from_static("keep-alive"), HeaderValue::from_static("timeout=75"));
 /// How long sent bytes may stay unacknowledged: a client that stops reading is closed.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
 /// How long a request may go on after the server was told to stop.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// A server that stops closes its websockets one after the other, over this time at most, so that not all clients come back elsewhere at
-/// the same moment; so many of them at a time at least.
-const DRAIN: Duration = Duration::from_millis(2500);
-const DRAIN_STEP: Duration = Duration::from_millis(10);
-const DRAIN_AT_ONCE: usize = 5;
-
-/// All open connections, and whether they have become websockets.
-#[derive(Clone, Default)]
-struct Open(Arc<Mutex<HashMap<u64, (Link, bool)>>>);
-
-impl Open {
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u64, (Link, bool)>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Closes all websockets, not all at once.
-    async fn drain(&self) {
-        let websockets = |links: &mut HashMap<u64, (Link, bool)>| -> Vec<Link> {
-            links.values().filter(|(_, is_websocket)| *is_websocket).map(|(link, _)| link.clone()).collect()
-        };
-        let links = self.change(websockets);
-        let steps = usize::try_from(DRAIN.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(1);
-        for some in links.chunks(links.len().div_ceil(steps).max(DRAIN_AT_ONCE)) {
-            some.iter().for_each(Link::cut);
-            tokio::time::sleep(DRAIN_STEP).await;
-        }
-    }
-}
+/// So often at most it is said that connections are refused.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// Accepts connections until `stop` says so, then closes all of them.
-pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) {
-    let (open, mut requests) = (Open::default(), JoinSet::new());
+pub async fn serve(listener: TcpListener, app: Router, most: Most, proxies: Arc<Proxies>, mut stop: watch::Receiver<bool>) {
+    let (open, mut requests, mut told) = (Open::new(most), JoinSet::new(), None);
+    let mut refuse = |why: &dyn std::fmt::Display| {
+        if told.is_none_or(|at: Instant| at.elapsed() >= TOLD) {
+            told = Some(clock::instant());
+            tracing::warn!(%why, most = most.all, "connections are refused");
+        }
+    };
     for number in 0.. {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -143,14 +138,21 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
                 #[cfg(target_os = "linux")]
                 socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)).ok();
                 let (stream, written) = (Arc::new(stream), Arc::default());
-                let peer = Peer { address, link: Link { stream: Arc::downgrade(&stream), written: Arc::clone(&written) } };
-                open.change(|links| links.insert(number, (peer.link.clone(), false)));
+                let link = Link { stream: Arc::downgrade(&stream), written: Arc::clone(&written) };
+                // A client by IPv4 of a listener for both is the same client as by IPv4 alone.
+                let ip = address.ip().to_canonical();
+                let Some(activity) = open.enter(number, link.clone(), network_of(ip), proxies.trust(ip)) else {
+                    refuse(&"there are too many, all of them in use");
+                    continue;
+                };
+                let peer = Peer { address: SocketAddr::new(ip, address.port()), link };
                 let stream = Stream { stream, written, number, open: open.clone() };
-                requests.spawn(serve_one(stream, peer, app.clone(), stop.clone()));
+                requests.spawn(serve_one(stream, peer, activity, app.clone(), stop.clone()));
             }
             Err(error) => {
-                // Out of file handles, most likely: those who wait will be served when others have left.
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of files, most likely: those who wait will be served when others have left.
+                refuse(&error);
+                open.make_room();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -158,33 +160,72 @@ pub async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver
     drop(listener);
     let last_requests = tokio::time::timeout(LAST_REQUEST, async { while requests.join_next().await.is_some() {} });
     tokio::join!(open.drain(), last_requests).1.ok();
-    open.change(|links| links.values().for_each(|(link, _)| link.cut()));
+    open.cut();
 }
 
 /// Serves the requests of one connection. When one upgrades it, the stream lives on in the websocket after this.
-async fn serve_one(stream: Stream, peer: Peer, app: Router, mut stop: watch::Receiver<bool>) {
+async fn serve_one(stream: Stream, peer: Peer, activity: Activity, app: Router, mut stop: watch::Receiver<bool>) {
+    let (asked, stopping) = (activity.clone(), stop.clone());
     let service = hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        let (busy, asked, stopping) = (asked.request(), asked.clone(), stopping.clone());
         request.extensions_mut().insert(peer.clone());
-        app.clone().oneshot(request.map(|body| Body::new(Prompt::new(body))))
+        let closes = request.headers().get(header::CONNECTION).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
+        let is_kept = request.version() == Version::HTTP_11 && !closes;
+        let answer = app.clone().oneshot(request.map(|body| Body::new(Prompt::new(body))));
+        async move {
+            let mut response = answer.await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                asked.upgrade();
+            } else if is_kept && !*stopping.borrow() {
+                let (name, value) = KEEP_ALIVE;
+                response.headers_mut().insert(name, value);
+            }
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _busy: busy }))
+        }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(SLOWEST);
-    let (number, open) = (stream.number, stream.open.clone());
+    http.timer(TokioTimer::new()).header_read_timeout(KEPT);
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        _ = stop.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await.ok();
+    let first_request = tokio::time::sleep(SLOWEST);
+    tokio::pin!(connection, first_request);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = first_request.as_mut(), if !first_request.is_elapsed() => {
+                if activity.is_fresh() {
+                    return;
+                }
+            }
+            _ = stop.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await.ok();
+                return;
+            }
         }
     }
-    // What is still there is a websocket.
-    open.change(|links| {
-        if let Some((_, is_websocket)) = links.get_mut(&number) {
-            *is_websocket = true;
-        }
-    });
+}
+
+/// The body of an answer. Its request is at work until it is through.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A TCP stream that a [`Link`] may point to.
@@ -197,7 +238,7 @@ struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.open.change(|links| links.remove(&self.number));
+        self.open.leave(self.number);
     }
 }
 

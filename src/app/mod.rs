@@ -1,6 +1,7 @@
 //! Builds everything from the settings and runs it. Imported by `main` and the tests only, but for the [`Peer`] of a request.
 
 mod connection;
+mod open;
 mod prompt;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ use tower_http::{
 
 pub use crate::rest::openapi;
 pub use connection::{Link, Peer};
+use open::Most;
 
 use crate::auth::random_hex;
 use crate::chat::{Chat, Outbox};
@@ -34,6 +36,7 @@ use crate::proxy;
 use crate::rest;
 use crate::socket::{self, Chores, Context, Gate, Hub};
 use crate::store::{Store, secret_file};
+use crate::system;
 use crate::vital::Vital;
 use crate::wire::names::NAMES;
 
@@ -82,10 +85,14 @@ impl Server {
         };
         let (metrics, vital) = (Arc::new(Metrics::new(&NAMES)), Vital::default());
         let chat = Chat::new(store.clone(), outbox.clone(), metrics.clone(), &vital, &secret, &settings);
+        chat.refresh_bans().await.map_err(|e| format!("Who is banned cannot be read: {e}."))?;
         vital.spawn("housekeeping", chat.clone().housekeeping());
         let linked = cluster.clone().map(|cluster| -> Arc<dyn rest::Linked> { cluster });
         let (health, settings) = (Arc::default(), Arc::new(settings));
-        let context = Context { chat: chat.clone(), hub, outbox, linked, metrics, vital: vital.clone(), health, settings, proxies };
+        // A client that only polls needs more than one, and what is left behind is not closed at once.
+        let most = Most::with(system::raise_open_files(), settings.limits.sockets_per_address.saturating_mul(2).saturating_add(1000));
+        let context =
+            Context { chat: chat.clone(), hub, outbox, linked, metrics, vital: vital.clone(), health, settings, proxies: proxies.clone() };
         vital.spawn("health", rest::watch(context.clone()));
         if let Some(cluster) = &cluster {
             cluster.start(context.clone()).await;
@@ -94,7 +101,7 @@ impl Server {
 
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let metrics_address = watched.as_ref().map(|(_, address)| *address);
-        let serve = |listener, app| vital.spawn("accepting", connection::serve(listener, app, stopped.clone()));
+        let serve = |listener, app| vital.spawn("accepting", connection::serve(listener, app, most, proxies.clone(), stopped.clone()));
         let mut listening = vec![serve(listener, app)];
         listening.extend(watched.map(|(listener, _)| serve(listener, metrics_alone(context))));
         Ok(Self { address, metrics_address, chat, store, cluster, listening, vital, stop })
@@ -141,15 +148,26 @@ impl Server {
 const BACKLOG: u32 = 65_535;
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let open = || {
+    let open = |address: SocketAddr| {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            socket2::SockRef::from(&socket).set_only_v6(false)?;
+        }
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok((listener, address))
     };
-    open().map_err(|e: std::io::Error| format!("Cannot listen on {address}: {e}."))
+    let opened = open(address).or_else(|e| without_ipv6(address, &e).map_or(Err(e), open));
+    opened.map_err(|e: std::io::Error| format!("Cannot listen on {address}: {e}."))
+}
+
+/// What `::`, all addresses of IPv6 and IPv4, stands for on a system that has no IPv6, as an error tells.
+pub fn without_ipv6(address: SocketAddr, error: &std::io::Error) -> Option<SocketAddr> {
+    let is_taken = matches!(error.kind(), std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied);
+    let is_all = address.is_ipv6() && address.ip().is_unspecified();
+    (is_all && !is_taken).then(|| (std::net::Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
 /// The metrics on a port of their own.

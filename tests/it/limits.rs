@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_tungstenite::connect_async;
 
-use crate::support::{Answer, DEADLINE, ROOMY, TestApp};
+use crate::support::{Answer, DEADLINE, Database, Process, ROOMY, TestApp};
 
 /// What must happen after ten seconds happens within this time, and before a ping that nobody answers ends a connection.
 const SLOW: Duration = Duration::from_secs(15);
@@ -102,6 +102,67 @@ async fn who_connects_too_often_gets_429_and_those_who_are_connected_stay() {
 }
 
 #[tokio::test]
+async fn connecting_again_and_again_on_one_websocket_counts_each_time() {
+    let app = TestApp::with("[limits]\nhandshakes = { per_second = 1, burst = 5 }").await;
+    let ann = app.user("ann").await;
+    let (a, b) = (app.socket(&ann).await, app.guest(&[]).await);
+    for _ in 0..20 {
+        b.frame("41");
+        b.frame("40");
+    }
+    b.closed().await;
+    a.fence().await;
+}
+
+#[tokio::test]
+async fn what_a_page_kept_while_it_was_offline_comes_through() {
+    let app = TestApp::start().await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (a, b) = (app.socket(&ann).await, app.socket(&bob).await);
+    b.done("join-conversation", conversation).await;
+    let mut acks = Vec::new();
+    for n in 0..60 {
+        for _ in 0..20 {
+            a.emit("typing", json!({"conversationId": conversation, "userId": ann.id}));
+        }
+        acks.push(a.emit_asking("send-message", json!({"conversationId": conversation, "message": n.to_string()})));
+        a.emit("stop-typing", json!({"conversationId": conversation, "userId": ann.id}));
+    }
+    for ack in acks {
+        let answer = a.acked(ack).await;
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    for n in 0..60 {
+        assert_eq!(b.heard("message-received").await["message_text"], n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn little_is_read_of_who_has_shown_no_token() {
+    let app = TestApp::with("[limits]\nlogins = 2").await;
+    let long = "x".repeat(9_000);
+    let login = json!({"email": "ann@test.example", "password": long});
+    app.answer(app.request("POST", "/api/auth/traveller/login").json(&login)).await.refused(413, "too_large");
+    let login = json!({"email": "ann@test.example", "password": "wrong"});
+    app.answer(app.request("POST", "/api/auth/agency/login").json(&login)).await.refused(401, "unauthorized");
+    let mut connection = TcpStream::connect(app.address).await.expect("connects");
+    let head = "POST /api/auth/register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{";
+    connection.write_all(head.as_bytes()).await.expect("is sent");
+    let mut answer = [0; 12];
+    timeout(DEADLINE, connection.read_exact(&mut answer)).await.expect("it is answered").expect("it is open");
+    assert_eq!(&answer, b"HTTP/1.1 429", "before the body has come");
+
+    let session = open_session(&app).await;
+    let said = app.answer(app.request("POST", &session).body(format!("40{}", json!({"token": long})))).await;
+    assert_eq!(said.status, 413);
+    let guest = app.guest(&[]).await;
+    guest.emit_raw(&json!(["user-online", {"userId": 1, "more": long}]).to_string());
+    let error = guest.heard_before_the_end("error").await;
+    assert!(error.is_some_and(|error| error.arguments[0]["code"] == "invalid_payload"));
+    guest.closed().await;
+}
+
+#[tokio::test]
 async fn events_that_wait_are_bounded_by_their_bytes() {
     let app = TestApp::with(&ROOMY.replace("inbound_bytes = 1000000000", "inbound_bytes = 100000")).await;
     let (ann, _, conversation) = app.pair().await;
@@ -137,6 +198,54 @@ async fn a_request_whose_head_or_body_does_not_come_is_ended() {
     });
     for connection in ended {
         connection.await.expect("no panic").expect("the connection is closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_lock_nobody_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = Database::create(folder.path()).await;
+    let process = Process::start_after("ulimit -n 256", folder.path(), &database.url, &[]);
+    let app = TestApp::of(&process, database);
+    let ann = app.user("ann").await;
+    let a = app.socket(&ann).await;
+    let (mut silent, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..150 {
+        silent.push(TcpStream::connect(app.address).await.expect("connects"));
+        let mut connection = TcpStream::connect(app.address).await.expect("connects");
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("is sent");
+        assert!(timeout(DEADLINE, connection.read(&mut [0; 4096])).await.expect("it is answered").is_ok_and(|n| n > 0));
+        idle.push(connection);
+    }
+    for _ in 0..15 {
+        assert_eq!(poll(&app, "/healthz").await.status, 200);
+    }
+    a.fence().await;
+    app.socket(&ann).await.fence().await;
+}
+
+#[tokio::test]
+async fn as_many_files_as_the_system_allows_are_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = Database::create(folder.path()).await;
+    let process = Process::start_after("ulimit -Sn 200", folder.path(), &database.url, &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).expect("Linux tells");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("it has a limit");
+    let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert!(numbers[0] == numbers[1] && numbers[0] != "200", "{files}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_kept_between_requests_for_as_long_as_each_answer_says() {
+    let app = TestApp::start().await;
+    let mut connection = TcpStream::connect(app.address).await.expect("connects");
+    let mut some = [0; 4096];
+    for _ in 0..2 {
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("is sent");
+        let read = timeout(DEADLINE, connection.read(&mut some)).await.expect("it is answered").expect("it is open");
+        let answer = String::from_utf8_lossy(&some[..read]).to_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("keep-alive: timeout=75\r\n"), "{answer}");
+        assert!(timeout(Duration::from_secs(12), connection.read(&mut some)).await.is_err(), "it is not closed meanwhile");
     }
 }
 

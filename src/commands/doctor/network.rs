@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tidings::app::without_ipv6;
 use tidings::config::{Settings, masked};
 use tidings::finding::Finding;
 
@@ -47,7 +48,8 @@ pub async fn port(settings: &Settings) -> Finding {
     let Some(address) = settings.address() else {
         return Finding::problem(ABOUT, format!("{} is not an address", settings.host), "set HOST to an address such as 0.0.0.0");
     };
-    let e = match TcpListener::bind(address) {
+    let bound = TcpListener::bind(address).or_else(|e| without_ipv6(address, &e).map_or(Err(e), TcpListener::bind));
+    let e = match bound {
         Ok(_) => return Finding::ok(ABOUT, format!("{address} is free")),
         Err(e) => e,
     };

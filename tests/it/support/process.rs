@@ -41,8 +41,13 @@ impl Process {
 
     /// The same, with more in its environment.
     pub fn start_with(folder: &Path, url: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_after("trap '' XFSZ", folder, url, environment)
+    }
+
+    /// The same, after a command of the shell, such as `ulimit -n 256`.
+    pub fn start_after(before: &str, folder: &Path, url: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$0\"", env!("CARGO_BIN_EXE_tidings")]).current_dir(folder).env_clear();
+        command.args(["-c", &format!("{before}; exec \"$0\""), env!("CARGO_BIN_EXE_tidings")]).current_dir(folder).env_clear();
         command.env("DATABASE_URL", url).env("HOST", "127.0.0.1").env("PORT", "0").env("JWT_SECRET", super::app::SECRET);
         command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
