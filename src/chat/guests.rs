@@ -303,6 +303,7 @@ mod tests {
         assert!(guests.vouch(UserId(6), visitor(1, Some(9)), None).is_empty(), "another user");
         assert_eq!(guests.vouch(user, visitor(1, Some(9)), None), [guest]);
         assert!(guests.claim(SocketId(2), user, visitor(1, Some(9))), "seen before the claim");
+        assert!(guests.settle(guest, user, visitor(1, Some(9))) && guests.settle(SocketId(2), user, visitor(1, Some(9))));
         assert!(!guests.claim(SocketId(3), user, visitor(1, None)), "a guest without an agent where one was told");
         assert!(guests.vouch(user, visitor(1, None), None).contains(&SocketId(3)), "where none was told the address is enough");
         tokio::time::advance(Duration::from_secs(61)).await;

@@ -166,7 +166,7 @@ mod tests {
         assert!(guests == Some("\"deny\"".into()) && origin.ends_with("t.toml"), "{origin}");
         let (sends, origin) = line(&all, "limits.sends");
         assert!(
-            sends == Some("{ per_second = 3, burst = 40 }".into()) && origin.contains("t.toml") && origin.contains("default"),
+            sends == Some("{ per_second = 3, burst = 120 }".into()) && origin.contains("t.toml") && origin.contains("default"),
             "{origin}"
         );
         let (origins, origin) = line(&all, "origins");

@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_defaults_stand_when_nothing_is_said() {
         let settings = load("", &[]).expect("loads");
-        assert_eq!((settings.port, settings.limits.sends.burst.get(), settings.presence.grace), (5000, 40, Duration::from_secs(2)));
+        assert_eq!((settings.port, settings.limits.sends.burst.get(), settings.presence.grace), (5000, 120, Duration::from_secs(2)));
     }
 
     #[test]
