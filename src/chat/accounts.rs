@@ -66,7 +66,11 @@ impl Chat {
         let password = new.password;
         let password_hash = self.hash(move || bcrypt::hash(password, COST)).await?;
         let row = NewUser { username, email, password_hash, role: role.to_owned(), created_at: clock::now() };
-        let id = self.store.create_user(row).await?;
+        let row = self.writer.insert(self.store.new_user(&row), |_| ()).await?;
+        if !row.is_new {
+            return Err(Error::Conflict("Email is already registered"));
+        }
+        let id = UserId(row.id);
         let user = self.store.find_user(id).await?.ok_or_else(|| Error::internal("a new user is not found"))?;
         let token = self.sign(id, user.role.as_deref())?;
         Ok((user, token))

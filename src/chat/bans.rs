@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use entity::UserId;
@@ -12,6 +12,7 @@ use super::{Chat, Fact};
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::store::{ban, unban};
 
 /// The users who are banned, as of a moment ago.
 #[derive(Default)]
@@ -49,9 +50,14 @@ impl Chat {
         }
         self.store.find_user(user).await?.ok_or(Error::NotFound("User not found"))?;
         let _reading = self.bans.digest.lock().await;
-        self.store.ban(user, clock::now()).await?;
+        let outbox = Arc::clone(&self.outbox);
+        let told = move |outcome: &Result<()>| {
+            if outcome.is_ok() {
+                outbox.share(Fact::Expelled(user));
+            }
+        };
+        self.writer.execute(ban(user, clock::now()), told).await?;
         self.bans.change(|users| users.insert(user));
-        self.outbox.share(Fact::Expelled(user));
         Ok(())
     }
 
@@ -60,7 +66,7 @@ impl Chat {
         self.require_admin(actor)?;
         self.store.find_user(user).await?.ok_or(Error::NotFound("User not found"))?;
         let _reading = self.bans.digest.lock().await;
-        self.store.unban(user).await?;
+        self.writer.execute(unban(user), |_| ()).await?;
         self.bans.change(|users| users.remove(&user));
         Ok(())
     }

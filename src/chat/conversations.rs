@@ -1,6 +1,6 @@
 //! Conversations: opening one, the inbox, who takes part.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use entity::{ConversationId, UserId};
 
@@ -8,6 +8,7 @@ use super::{Audience, Chat, Event};
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::store::jobs::Inserted;
 use crate::store::{InboxFilter, InboxRow, Listed};
 
 /// The proof that a user takes part in a conversation.
@@ -47,21 +48,41 @@ impl Chat {
 
     /// The conversation of the caller with `other`, and whether it is new. Refused: oneself, an unknown user. Told: the caller, and for a
     /// new one the other, that their lists are out of date; both become contacts.
-    pub async fn open_conversation(&self, actor: &Actor, other: UserId) -> Result<(InboxRow, bool)> {
+    pub async fn open_conversation(self: &Arc<Self>, actor: &Actor, other: UserId) -> Result<(InboxRow, bool)> {
         if other == actor.id {
             return Err(Error::invalid("Cannot start conversation with yourself"));
         }
         let user = self.store.find_user(other).await?.ok_or(Error::NotFound("User not found"))?;
-        let (conversation, is_new) = self.store.get_or_create_conversation(actor.id, other, clock::now()).await?;
-        self.members.insert(conversation, (actor.id.min(other), actor.id.max(other)));
+        let (chat, pair) = (Arc::clone(self), [(actor.id, actor.name.clone()), (other, user.username.into())]);
+        let opened = move |id: i64, is_new: bool| {
+            let [(caller, _), (other, _)] = pair;
+            let conversation = ConversationId(id);
+            chat.members.insert(conversation, (caller.min(other), caller.max(other)));
+            let nudge = |delay| Event::ConversationUpdated { conversation, delay };
+            chat.outbox.tell(Audience::Users(vec![caller]), nudge(AFTER_ANSWER));
+            if is_new {
+                chat.become_contacts(pair);
+                chat.outbox.tell(Audience::Users(vec![other]), nudge(Duration::ZERO));
+            }
+        };
+        let (conversation, is_new) = match self.store.find_conversation(actor.id, other).await? {
+            Some(known) => {
+                opened(known.0, false);
+                (known, false)
+            }
+            None => {
+                let row = self.store.new_conversation(actor.id, other, clock::now());
+                let told = move |outcome: &Result<Inserted>| {
+                    if let Ok(row) = outcome {
+                        opened(row.id, row.is_new)
+                    }
+                };
+                let row = self.writer.insert(row, told).await?;
+                (ConversationId(row.id), row.is_new)
+            }
+        };
         let row = self.store.find_in_inbox(actor.id, conversation).await?;
         let row = row.ok_or_else(|| Error::internal("a new conversation is not found"))?;
-        let nudge = |delay| Event::ConversationUpdated { conversation, delay };
-        self.outbox.tell(Audience::Users(vec![actor.id]), nudge(AFTER_ANSWER));
-        if is_new {
-            self.become_contacts([(actor.id, actor.name.clone()), (other, user.username.into())]);
-            self.outbox.tell(Audience::Users(vec![other]), nudge(Duration::ZERO));
-        }
         Ok((row, is_new))
     }
 

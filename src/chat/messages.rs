@@ -9,17 +9,16 @@ use super::{Audience, Chat, Event, MessageText, Outgoing, Participant, Room};
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::limits::Limited;
 pub use crate::store::Message;
 use crate::store::jobs::{Done, Job, Mark, Marked, NewMessage, SendKey, Stored};
 use crate::store::{Listed, Page};
 
 impl Chat {
-    /// Sends a message. Who: a participant. Refused: what is blank, too long or over the rate. Told, after the commit: the followers and the
+    /// Sends a message, which was counted when it came. Who: a participant. Refused: what is blank or too long. Told, after the commit: the followers and the
     /// sending socket; both users, that their lists are out of date. A repeated send stores nothing and is told to the sending socket.
     pub async fn send(self: &Arc<Self>, actor: &Actor, place: Participant, message: Outgoing, done: Done<Stored<Message>>) {
         let Outgoing { from, text, temp_id } = message;
-        let text = match self.limit(Limited::Send, actor).and_then(|()| MessageText::new(text, self.settings.messages.max_length)) {
+        let text = match MessageText::new(text, self.settings.messages.max_length) {
             Ok(text) => text.into_inner(),
             Err(e) => return done.tell(Err(e)),
         };
@@ -60,14 +59,14 @@ impl Chat {
 
     /// Marks what the caller received in a conversation, or one message of it, as read. Told: the other followers, which messages; the
     /// caller's sockets that do not have it open, that their lists are out of date. Nothing changed, nothing told.
-    pub async fn mark_read(&self, place: Participant, message: Option<MessageId>) -> Result<Marked> {
+    pub async fn mark_read(self: &Arc<Self>, place: Participant, message: Option<MessageId>) -> Result<Marked> {
         if let Some(id) = message {
             let found = self.store.find_message(id).await?;
             found.filter(|m| m.conversation == place.conversation).ok_or(Error::NotFound("Message not found"))?;
         }
-        let mark = Mark { reader: place.user, conversation: place.conversation, message };
-        let marked = self.writer.perform(|done| Job::Read(mark, done)).await?;
-        if marked.updated > 0 {
+        let (chat, mark) = (Arc::clone(self), Mark::new(place.user, place.conversation, message));
+        let told = move |outcome: &Result<Marked>| {
+            let Some(marked) = outcome.as_ref().ok().filter(|marked| marked.updated > 0) else { return };
             let room = Room::Conversation(place.conversation);
             let read = Event::MessagesRead {
                 conversation: place.conversation,
@@ -75,11 +74,11 @@ impl Chat {
                 read_at: marked.read_at,
                 messages: marked.messages.clone(),
             };
-            self.outbox.tell(Audience::RoomWithout(room, place.user), read);
+            chat.outbox.tell(Audience::RoomWithout(room, place.user), read);
             let nudge = Event::ConversationUpdated { conversation: place.conversation, delay: AFTER_ANSWER };
-            self.outbox.tell(Audience::UserOutside(place.user, room), nudge);
-        }
-        Ok(marked)
+            chat.outbox.tell(Audience::UserOutside(place.user, room), nudge);
+        };
+        self.writer.perform(|done| Job::Read(mark, done), told).await
     }
 
     /// The conversation of a message, for a client that names the message only.

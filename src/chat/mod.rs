@@ -39,8 +39,9 @@ use crate::error::{Error, Result};
 use crate::limits::{Limited, Limits};
 use crate::metrics::Metrics;
 use crate::store::jobs::{Done, Job};
+use crate::store::turns::Sizes;
 use crate::store::writer::Writer;
-use crate::store::{Bound, Session, Store};
+use crate::store::{AT_ONCE, Bound, Session, Store};
 use crate::vital::Vital;
 
 /// The one shared state of the server.
@@ -75,6 +76,9 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How often living recovery sessions are noted as used.
 pub const TOUCH: Duration = Duration::from_secs(60);
 
+/// How many bytes share a transaction at most: it is held in memory, here and by the database.
+const BATCH_BYTES: usize = 8 << 20;
+
 impl Chat {
     /// The chat over `store`; what is to be told goes to `outbox`.
     pub fn new(
@@ -86,8 +90,10 @@ impl Chat {
         settings: &Settings,
     ) -> Arc<Self> {
         let (auth, limits) = (&settings.auth, &settings.limits);
+        let sizes =
+            Sizes { queue: limits.writer_queue, per_user: limits.writer_queue_per_user, batch: limits.writer_batch, bytes: BATCH_BYTES };
         Arc::new(Self {
-            writer: Writer::start(store.clone(), metrics.clone(), vital, limits.writer_queue, limits.writer_batch),
+            writer: Writer::start(store.clone(), metrics.clone(), vital, sizes),
             shares: shares::Shares::new(store.readers(), limits, settings.database.wait, metrics.clone()),
             store,
             outbox,
@@ -106,8 +112,14 @@ impl Chat {
 
     /// The actor behind a token. Refused: a token that proves nothing or has expired, a user who does not exist or is banned.
     pub async fn authenticate(&self, token: &str) -> Result<Actor> {
+        self.authenticate_counted(token, None).await
+    }
+
+    /// The same, for a request that counts as `what`: before anything is read, so that what is refused costs no more than its refusal.
+    pub async fn authenticate_counted(&self, token: &str, what: Option<Limited>) -> Result<Actor> {
         let claims = self.tokens.verify(token)?;
         self.require_not_banned(claims.user)?;
+        what.map_or(Ok(()), |what| self.limits.check(what, claims.user))?;
         let actor = |name| Actor { id: claims.user, name, is_admin: claims.is_admin, expires_at: claims.expires_at };
         match self.store.find_user(claims.user).await {
             Ok(Some(user)) => {
@@ -184,6 +196,11 @@ impl Chat {
         self.limits.check_guest(socket.0)
     }
 
+    /// How large the write-ahead log of an SQLite file is.
+    pub fn wal_bytes(&self) -> Option<u64> {
+        self.store.wal_bytes()
+    }
+
     /// Whether the database answers and can be written.
     ///
     /// # Errors
@@ -209,7 +226,7 @@ impl Chat {
 
     /// Waits until everything that was accepted is stored.
     pub async fn flush(&self) {
-        self.writer.perform(Job::Flush).await.ok();
+        self.writer.perform(Job::Flush, |_| ()).await.ok();
     }
 
     /// What must be done now and then: typists who fell silent, contacts that could not be read, buckets and sessions that nobody needs.
@@ -225,16 +242,26 @@ impl Chat {
                 self.guests.forget_idle();
                 self.shares.forget_idle();
                 self.share_seen(true);
-                if let Some(oldest) = clock::now().checked_sub_signed(self.session_life()) {
-                    self.store.forget_sessions(oldest).await.ok();
-                }
+                self.forget_sessions().await.ok();
             }
+        }
+    }
+
+    /// Removes the sessions that nobody has used for too long, a few at a time.
+    async fn forget_sessions(&self) -> Result<()> {
+        let Some(oldest) = clock::now().checked_sub_signed(self.session_life()) else { return Ok(()) };
+        loop {
+            let stale = self.store.stale_sessions(oldest).await?;
+            if stale.is_empty() {
+                return Ok(());
+            }
+            self.writer.execute(Session::forget(&stale, oldest), |_| ()).await?;
         }
     }
 
     /// Saves what a socket follows, in order with the messages.
     pub async fn save_session(&self, session: Session, done: Done<()>) {
-        self.writer.submit(Job::Session(session, done)).await;
+        self.writer.submit(Job::Execute(session.save(), done)).await;
     }
 
     /// The session with this private id, when it is not too old. It is worth something to its user only.
@@ -244,13 +271,15 @@ impl Chat {
     }
 
     /// Forgets a session: its client closed it itself.
-    pub async fn end_session(&self, pid: &str) {
-        self.store.end_session(pid).await.ok();
+    pub async fn end_session(&self, user: UserId, pid: &str) {
+        self.writer.execute(Session::end(user, pid), |_| ()).await.ok();
     }
 
     /// Sessions are in use.
     pub async fn touch_sessions(&self, pids: &[String]) {
-        self.store.touch_sessions(pids, clock::now()).await.ok();
+        for some in pids.chunks(AT_ONCE) {
+            self.writer.execute(Session::touch(some, clock::now()), |_| ()).await.ok();
+        }
     }
 
     /// A session is kept for the configured time after its last use, of which note is taken once a [`TOUCH`].

@@ -9,8 +9,7 @@ use super::{Audience, Chat, Event, MessageText, Outgoing, Room, SocketId, TempId
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::limits::Limited;
-use crate::store::jobs::{Done, Job, SendKey, SupportWrite, SupportWritten};
+use crate::store::jobs::{Done, Inserted, Job, SendKey, SupportWrite, SupportWritten};
 use crate::store::{Listed, NamedTicket, SupportMessage, Ticket, TicketFilter, TicketPage};
 
 /// The proof that a user may see a ticket and write in it.
@@ -72,11 +71,32 @@ impl Chat {
     }
 
     /// Opens a ticket of the caller. Told: every admin.
-    pub async fn create_ticket(&self, actor: &Actor, subject: String, description: String, category: Category) -> Result<Ticket> {
-        let subject = text::field(subject, "Subject", SUBJECT)?;
-        let description = text::field(description, "Description", DESCRIPTION)?;
-        let ticket = self.store.create_ticket(actor.id, subject, description, category, clock::now()).await?;
-        self.outbox.tell(Audience::Admins, Event::Ticket(ticket.clone(), TicketNews::Created));
+    pub async fn create_ticket(
+        self: &Arc<Self>,
+        actor: &Actor,
+        subject: String,
+        description: String,
+        category: Category,
+    ) -> Result<Ticket> {
+        let now = self.store.kept(clock::now());
+        let mut ticket = Ticket {
+            id: TicketId(0),
+            owner: actor.id,
+            subject: text::field(subject, "Subject", SUBJECT)?,
+            description: text::field(description, "Description", DESCRIPTION)?,
+            category: category.as_str().to_owned(),
+            status: Status::Open.as_str().to_owned(),
+            priority: Priority::Medium.as_str().to_owned(),
+            created_at: now,
+            updated_at: now,
+        };
+        let (chat, new) = (Arc::clone(self), ticket.clone());
+        let told = move |outcome: &Result<Inserted>| {
+            if let Ok(row) = outcome {
+                chat.outbox.tell(Audience::Admins, Event::Ticket(Ticket { id: TicketId(row.id), ..new }, TicketNews::Created));
+            }
+        };
+        ticket.id = TicketId(self.writer.insert(ticket.insert(), told).await?.id);
         Ok(ticket)
     }
 
@@ -97,7 +117,7 @@ impl Chat {
         self.store.support_messages(access.ticket, page, self.bound(limit, self.settings.messages.history_limit)).await
     }
 
-    /// Sends a message in a ticket, as its owner or as an admin. Refused: what is blank, too long or over the rate, and a closed ticket.
+    /// Sends a message in a ticket, as its owner or as an admin, which was counted when it came. Refused: what is blank or too long, and a closed ticket.
     /// Told, after the commit: the followers and the sending socket; of a changed status everybody whom the ticket concerns.
     pub async fn send_support(
         self: &Arc<Self>,
@@ -108,7 +128,7 @@ impl Chat {
         done: Done<SupportWritten>,
     ) {
         let Outgoing { from, text, temp_id } = message;
-        let text = match self.limit(Limited::Send, actor).and_then(|()| MessageText::new(text, self.settings.messages.max_length)) {
+        let text = match MessageText::new(text, self.settings.messages.max_length) {
             Ok(text) => text.into_inner(),
             Err(e) => return done.tell(Err(e)),
         };
@@ -127,13 +147,17 @@ impl Chat {
     }
 
     /// Sets status or priority. Who: an admin. Told, when something changed: everybody whom the ticket concerns.
-    pub async fn change_ticket(&self, actor: &Actor, id: TicketId, change: TicketChange) -> Result<Ticket> {
+    pub async fn change_ticket(self: &Arc<Self>, actor: &Actor, id: TicketId, change: TicketChange) -> Result<Ticket> {
         self.require_admin(actor)?;
         let (access, _) = self.require_ticket(actor, id).await?;
         let write = self.write(actor, access, None, change);
-        let written = self.writer.perform(|done| Job::Support(write, done)).await?;
-        self.announce(&written, None, None);
-        Ok(written.ticket)
+        let chat = Arc::clone(self);
+        let told = move |outcome: &Result<SupportWritten>| {
+            if let Ok(written) = outcome {
+                chat.announce(written, None, None);
+            }
+        };
+        Ok(self.writer.perform(|done| Job::Support(write, done), told).await?.ticket)
     }
 
     fn write(&self, actor: &Actor, access: TicketAccess, message: Option<(String, Option<SendKey>)>, change: TicketChange) -> SupportWrite {

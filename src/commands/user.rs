@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use entity::UserId;
-use tidings::{app, auth::Tokens, clock, config::Settings, store::Store};
+use tidings::store::{Store, ban, unban};
+use tidings::{app, auth::Tokens, clock, config::Settings};
 
 use super::say;
 
@@ -31,8 +32,8 @@ pub async fn run(settings: &Settings, action: Action) -> Result<(), String> {
     let outcome = match (store.find_user(user).await, action) {
         (Ok(None), _) => return Err(format!("There is no user {id}.")),
         (Err(e), _) => Err(e),
-        (Ok(Some(_)), Action::Ban { .. }) => store.ban(user, clock::now()).await.map(|()| "banned"),
-        (Ok(Some(_)), Action::Unban { .. }) => store.unban(user).await.map(|()| "no longer banned"),
+        (Ok(Some(_)), Action::Ban { .. }) => store.execute(ban(user, clock::now())).await.map(|()| "banned"),
+        (Ok(Some(_)), Action::Unban { .. }) => store.execute(unban(user)).await.map(|()| "no longer banned"),
     };
     store.close().await;
     say(&format!("User {id} is {}.", outcome.map_err(|e| e.to_string())?));

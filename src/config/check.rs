@@ -56,6 +56,7 @@ impl Settings {
             ("limits.outbound_bytes", self.limits.outbound_bytes),
             ("limits.outbound_total", self.limits.outbound_total),
             ("limits.writer_queue", self.limits.writer_queue),
+            ("limits.writer_queue_per_user", self.limits.writer_queue_per_user),
             ("limits.writer_batch", self.limits.writer_batch),
             ("limits.event_bytes", self.limits.event_bytes),
             ("limits.answer_bytes", self.limits.answer_bytes),

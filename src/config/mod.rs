@@ -172,6 +172,7 @@ pub struct Limits {
     pub outbound_bytes: usize,
     pub outbound_total: usize,
     pub writer_queue: usize,
+    pub writer_queue_per_user: usize,
     pub writer_batch: usize,
 }
 

@@ -51,6 +51,8 @@ pub struct Metrics {
     pub outbound_bytes: Gauge,
     /// For how long the writer has been at its present batch.
     pub writer_busy: Gauge<f64, AtomicU64>,
+    /// The size of the write-ahead log of an SQLite file.
+    pub wal_bytes: Gauge,
     /// Whether a `part` works: database, writer, redis.
     pub up: Family<Labels<1>, Gauge>,
     /// How often the connections to a `part` were lost and made anew: database, redis.
@@ -67,7 +69,8 @@ const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 /// The methods that are told apart; a client may make up others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The limits, each of which is shown before anything was over it.
-const LIMITS: [&str; 9] = ["sends", "events", "writes", "searches", "requests", "logins", "handshakes", "guest_events", "inbound_queue"];
+const LIMITS: [&str; 10] =
+    ["sends", "events", "writes", "searches", "requests", "logins", "handshakes", "guest_events", "inbound_queue", "writer_queue"];
 /// What is none of a fixed list.
 pub const OTHER: &str = "other";
 
@@ -128,6 +131,7 @@ impl Metrics {
                 Gauge::default(),
             ),
             writer_busy: add(r, "tidings_writer_busy_seconds", "For how long the writer has been at its present batch", Gauge::default()),
+            wal_bytes: add(r, "tidings_sqlite_wal_bytes", "The size of the write-ahead log of an SQLite file", Gauge::default()),
             up: add(r, "tidings_up", "Whether a part works: database, writer, redis", Family::default()),
             reconnections: add(r, "tidings_reconnections", "Connections that were lost and made anew, by part", Family::default()),
             requests: add(r, "tidings_http_requests", "Requests by method, route and status", Family::default()),

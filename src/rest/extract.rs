@@ -33,12 +33,10 @@ impl FromRequestParts<Context> for Caller {
         let token = bearer(&parts.headers).ok_or(Error::Unauthorized("Authentication token is required"))?;
         let work = parts.extensions.get::<Work>().cloned().unwrap_or_default();
         work.begin(api.chat.admit(api.chat.user_of(token)?)?);
-        let actor = api.chat.authenticate(token).await?;
+        let counted = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method).then_some(Limited::Write);
+        let actor = api.chat.authenticate_counted(token, counted).await?;
         tracing::Span::current().record("user", actor.id.0);
         crate::faults::strike("request");
-        if [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) {
-            api.chat.limit(Limited::Write, &actor)?;
-        }
         if [Method::GET, Method::HEAD].contains(&parts.method) {
             work.read(api.chat.reading(actor.id).await?);
         }

@@ -138,6 +138,7 @@ pub async fn metrics(State(api): State<Context>) -> Response {
     let writer = api.chat.writer();
     numbers.queued.get_or_create(&[("queue", "writer")]).set(count(writer.queued()));
     numbers.writer_busy.set(writer.busy_for().unwrap_or_default().as_secs_f64());
+    numbers.wal_bytes.set(api.chat.wal_bytes().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or_default());
     Metrics::total(&numbers.reconnections, ("part", "database"), api.chat.reconnections());
     if let Some(linked) = &api.linked {
         numbers.queued.get_or_create(&[("queue", "nodes")]).set(count(linked.queued()));

@@ -14,6 +14,7 @@ use super::extract::{Body, Caller, Id, Params};
 use super::lists::Link;
 use crate::chat::{Outgoing, TicketChange};
 use crate::error::{Error, Result};
+use crate::limits::Limited;
 use crate::socket::Context;
 use crate::store::jobs::{Done, SupportWritten};
 use crate::store::{TicketFilter, TicketPage};
@@ -150,6 +151,7 @@ pub async fn details(State(api): State<Context>, Caller(actor): Caller, Id(id): 
 )]
 pub async fn respond(State(api): State<Context>, Caller(actor): Caller, Id(id): Id, Body(body): Body<Respond>) -> Result<Response> {
     api.chat.require_admin(&actor)?;
+    api.chat.limit(Limited::Send, &actor)?;
     let status = word(body.new_status.as_deref(), "newStatus", Status::parse, statuses)?;
     let (access, _) = api.chat.require_ticket(&actor, TicketId(id)).await?;
     let text = body.message_text.or(body.message).unwrap_or_default();

@@ -14,7 +14,7 @@ use std::{
 use entity::UserId;
 use futures_util::FutureExt;
 use socketioxide_core::{Sid, Str};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::adapter::{Line, QueueFull};
 use super::backlog::Backlog;
@@ -79,8 +79,10 @@ pub struct State {
     pub pid: Option<String>,
     /// Whether the client was told its private id on this connection.
     pub offered: bool,
-    /// Whether its session could not be saved, and must be when the database is back.
+    /// Whether its session is still to be saved: it was a moment ago, or could not be.
     pub is_unsaved: bool,
+    /// From when on its session may be saved as often as in the beginning.
+    pub saves_until: Option<Instant>,
     /// Until it has its private id and was told what it missed: the messages that came meanwhile.
     pub held: Option<Vec<Event>>,
     /// How many bytes those will be.

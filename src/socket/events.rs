@@ -80,16 +80,16 @@ enum Answer {
 async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: ClientEvent, asked: &Asked) -> Result<Answer> {
     let chat = &context.chat;
     crate::faults::strike("event");
-    chat.require_present(actor).await?;
-    if !matches!(event, ClientEvent::SendMessage { .. } | ClientEvent::SendSupportMessage { .. })
-        && let Err(limited) = chat.limit(Limited::Event, actor)
-    {
+    // Before anything is read or written: what is refused costs no more than its refusal, and counts all the same.
+    let is_send = matches!(event, ClientEvent::SendMessage { .. } | ClientEvent::SendSupportMessage { .. });
+    if let Err(limited) = chat.limit(if is_send { Limited::Send } else { Limited::Event }, actor) {
         return if matches!(event, ClientEvent::Typing { .. }) && asked.ack.is_none() {
             Ok(Answer::Ignored(crate::wire::error::code(&limited)))
         } else {
             Err(limited)
         };
     }
+    chat.require_present(actor).await?;
     match event {
         ClientEvent::UserOnline(_) => chat.tell_online_contacts(actor.id, conn.id),
         ClientEvent::JoinConversation(ids) => {

@@ -184,6 +184,8 @@ impl Hub {
     pub fn supersede(&self, user: UserId, pid: &str, by: Option<SocketId>) {
         for old in self.sockets_of(user) {
             if Some(old.id) != by && old.state().pid.as_deref() == Some(pid) {
+                // The session is the new socket's now.
+                old.state().is_unsaved = false;
                 self.cut_for(&old, "superseded");
             }
         }

@@ -110,17 +110,22 @@ pub fn routes(context: Context, chores: Chores) -> Router {
 }
 
 async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
-    let pid = conn.state().pid.clone();
-    sign_off_one(context, conn, tally::word(reason));
+    let session = conn.user().zip(conn.state().pid.clone());
     // A client that closed its socket itself does not come back to it.
-    if let Some(pid) = pid.filter(|_| reason == DisconnectReason::ClientNSDisconnect) {
-        context.chat.end_session(&pid).await;
+    let is_over = reason == DisconnectReason::ClientNSDisconnect;
+    if !is_over {
+        recovery::save_last(context, conn).await;
+    }
+    sign_off_one(context, conn, tally::word(reason));
+    if let Some((user, pid)) = session.filter(|_| is_over) {
+        context.chat.end_session(user, &pid).await;
     }
 }
 
 /// Signs off the sockets that the hub has cut off.
 async fn sign_off(context: Context, mut cut: mpsc::UnboundedReceiver<Arc<Conn>>) {
     while let Some(conn) = cut.recv().await {
+        recovery::save_last(&context, &conn).await;
         sign_off_one(&context, &conn, "cut_off");
     }
 }
@@ -168,7 +173,7 @@ async fn watch(context: Context) {
                 context.hub.cut_for(conn, "untaken");
             }
             if conn.state().is_unsaved {
-                recovery::remember(&context, conn).await;
+                recovery::save(&context, conn).await;
             }
         }
         for (guest, user) in context.chat.lapsed_guests() {

@@ -62,6 +62,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(20);
 /// A socket that is so many bytes behind has taken what it was sent, but for some news.
 const LITTLE: u64 = 64 * 1024;
+/// What a socket follows is saved at once a few times, and then so often at most: somebody may open chats as quickly as events are let in.
+const SAVES: (u32, Duration) = (4, Duration::from_secs(1));
 
 /// The form in which a guest's session is stored: it follows nothing, and is worth something only where it was corroborated.
 fn guest_form(visitor: Visitor) -> String {
@@ -143,24 +145,25 @@ pub fn hold(conn: &Conn) -> bool {
     holds
 }
 
-/// Stores what a socket follows and tells it its private id, the first time when that is on disk.
+/// Stores what a socket follows, or notes that it is to be stored within a second, when it was too often.
 pub async fn remember(context: &Context, conn: &Arc<Conn>) {
-    if !conn.recovers {
-        return;
-    }
-    let session = {
+    {
         let mut state = conn.state();
-        // A socket that is gone follows nothing any more, but its client will come back for what it followed.
-        if conn.is_gone() {
+        if state.saves_until.is_some_and(|until| until > clock::instant() + SAVES.1 * SAVES.0) {
+            state.is_unsaved = true;
             return;
         }
-        let Some(user) = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of) else { return };
-        let follows =
-            if conn.actor.is_none() { guest_form(conn.visitor) } else { positions(state.following.iter().map(|f| (f.room, f.since))) };
-        let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
-        state.is_unsaved = false;
-        Session { pid, user, follows, used_at: clock::now() }
-    };
+    }
+    save(context, conn).await;
+}
+
+/// Stores what a socket follows and tells it its private id, the first time when that is on disk.
+pub async fn save(context: &Context, conn: &Arc<Conn>) {
+    // A socket that is gone follows nothing any more, but its client will come back for what it followed.
+    if conn.is_gone() {
+        return;
+    }
+    let Some(session) = session(conn) else { return };
     let (hub, conn) = (context.hub.clone(), conn.clone());
     let stored = Done::new(move |outcome: Result<()>| {
         match outcome {
@@ -171,6 +174,30 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
         hub.release(&conn);
     });
     context.chat.save_session(session, stored).await;
+}
+
+/// Stores what a socket that goes has followed, if that is not stored yet: its client comes back for it.
+pub async fn save_last(context: &Context, conn: &Conn) {
+    if conn.state().is_unsaved
+        && let Some(session) = session(conn)
+    {
+        context.chat.save_session(session, Done::new(drop)).await;
+    }
+}
+
+/// What a socket follows, to be saved now.
+fn session(conn: &Conn) -> Option<Session> {
+    if !conn.recovers {
+        return None;
+    }
+    let mut state = conn.state();
+    let user = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of)?;
+    let follows =
+        if conn.actor.is_none() { guest_form(conn.visitor) } else { positions(state.following.iter().map(|f| (f.room, f.since))) };
+    let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
+    state.is_unsaved = false;
+    state.saves_until = state.saves_until.max(Some(clock::instant())).map(|until| until + SAVES.1);
+    Some(Session { pid, user, follows, used_at: clock::now() })
 }
 
 /// Tells a socket that came back what it missed, in order, then what came meanwhile, and that its lists are out of date when they are. What was

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use entity::{UserId, banned_user};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QuerySelect};
+use sea_orm::{ConnectionTrait, EntityTrait, QuerySelect};
 
-use super::{Store, dialect::statement, failure, is_duplicate};
+use super::jobs::{Execute, NOBODY};
+use super::{Store, dialect::statement, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
 
@@ -24,19 +25,16 @@ impl Store {
         let ids = banned_user::Entity::find().select_only().column(banned_user::Column::UserId).into_tuple();
         Ok(ids.all(&self.read).await.map_err(failure)?.into_iter().collect())
     }
+}
 
-    /// Bans a user; nothing changes for one who is banned.
-    pub async fn ban(&self, user: UserId, now: Timestamp) -> Result<()> {
-        let row = banned_user::ActiveModel { user_id: Set(user), banned_at: Set(now) };
-        match banned_user::Entity::insert(row).exec_without_returning(&self.write).await {
-            Err(e) if !is_duplicate(&e) => Err(failure(e)),
-            _ => Ok(()),
-        }
-    }
+/// Bans a user.
+pub fn ban(user: UserId, now: Timestamp) -> Execute {
+    let mut ban = unban(user);
+    ban.statements.push(("INSERT INTO banned_users (user_id, banned_at) VALUES (?, ?)".to_owned(), vec![user.into(), now.into()]));
+    ban
+}
 
-    /// Lets a user in again.
-    pub async fn unban(&self, user: UserId) -> Result<()> {
-        banned_user::Entity::delete_by_id(user).exec(&self.write).await.map_err(failure)?;
-        Ok(())
-    }
+/// Lets a user in again.
+pub fn unban(user: UserId) -> Execute {
+    Execute { user: NOBODY, statements: vec![("DELETE FROM banned_users WHERE user_id = ?".to_owned(), vec![user.into()])] }
 }

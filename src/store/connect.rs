@@ -135,6 +135,17 @@ async fn keeps_statements(url: &str, one: &DatabaseConnection) -> Result<(), DbE
     again.map(drop)
 }
 
+/// How many bytes may be sent to the database at once: MySQL and MariaDB end a connection by which more comes than a packet may have.
+pub async fn batch_bytes(one: &DatabaseConnection) -> Result<usize, DbErr> {
+    if one.get_database_backend() != DbBackend::MySql {
+        return Ok(usize::MAX);
+    }
+    let sql = "SELECT CAST(@@max_allowed_packet AS SIGNED)";
+    let row = one.query_one_raw(Statement::from_string(DbBackend::MySql, sql)).await?;
+    let most: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(most.and_then(|most| usize::try_from(most / 2).ok()).unwrap_or(usize::MAX))
+}
+
 /// The connections of a running server. `one` serves as the only one of the driver that writes to SQLite.
 pub async fn open_pools(url: &str, one: DatabaseConnection, pool: &Pool) -> Result<Pools, DbErr> {
     if is_sqlite(url) {

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use entity::{ConversationId, Moment, Text, UserId, conversation};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QueryResult};
 
+use super::jobs::Insert;
 use super::write::marks;
-use super::{Bound, Listed, Store, dialect, failure, is_duplicate, statement};
+use super::{Bound, Listed, Store, failure, statement};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::folding::Sought;
 
 /// A conversation as one of its two users sees it in the inbox.
@@ -62,24 +63,14 @@ impl Store {
         Ok(found.map_err(failure)?.map(|c| c.id))
     }
 
-    /// The conversation of two users and whether it is new. Those who race get the same one.
-    pub async fn get_or_create_conversation(&self, a: UserId, b: UserId, now: Timestamp) -> Result<(ConversationId, bool)> {
-        if let Some(id) = self.find_conversation(a, b).await? {
-            return Ok((id, false));
-        }
-        let now = self.kept(now);
+    /// A new conversation of `user` and another one, unless they have one. Those who race get the same one.
+    pub fn new_conversation(&self, user: UserId, other: UserId, now: Timestamp) -> Insert {
+        let (now, a, b) = (self.kept(now), user.min(other), user.max(other));
+        let mut row = vec![("user1_id", a.into()), ("user2_id", b.into()), ("created_at", now.into()), ("last_message_at", now.into())];
         // The legacy column has no default. Its generated columns are nobody's to write.
-        let (column, value) = if self.schema.has_trips { (", trip_id", ", 0") } else { ("", "") };
-        let sql = format!("INSERT INTO conversations (user1_id, user2_id, created_at, last_message_at{column}) VALUES (?, ?, ?, ?{value})");
-        let values = vec![a.min(b).into(), a.max(b).into(), now.into(), now.into()];
-        match dialect::insert(&self.write, &sql, values, 1).await {
-            Ok(ids) => Ok((ids.first().copied().map(ConversationId).ok_or_else(|| Error::internal("a new conversation has no id"))?, true)),
-            Err(e) if is_duplicate(&e) => {
-                let id = self.find_conversation(a, b).await?;
-                Ok((id.ok_or_else(|| Error::internal("a conversation exists and is not found"))?, false))
-            }
-            Err(e) => Err(failure(e)),
-        }
+        row.extend(self.schema.has_trips.then(|| ("trip_id", 0.into())));
+        let unless = ("(user1_id = ? AND user2_id = ?) OR (user1_id = ? AND user2_id = ?)", vec![a.into(), b.into(), b.into(), a.into()]);
+        Insert { user, table: "conversations", row, unless: Some(unless) }
     }
 
     /// The users with whom `user` shares a conversation.

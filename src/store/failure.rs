@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use sea_orm::sqlx::{Error as Sqlx, error::DatabaseError, mysql::MySqlDatabaseError, sqlite::SqliteError};
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 use super::file::FileError;
 use crate::error::Error;
@@ -149,6 +149,18 @@ pub fn hindrance(e: &DbErr) -> &'static str {
 pub fn sqlite_code(e: &DbErr) -> Option<i32> {
     let Some(Sqlx::Database(d)) = sqlx(e) else { return None };
     if is_sqlite(&**d) { primary(&**d) } else { None }
+}
+
+/// Whether a statement has waited too long: for somebody's lock, or for its answer.
+pub fn is_late(e: &DbErr) -> bool {
+    if matches!(e, DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)) {
+        return true;
+    }
+    let Some(Sqlx::Database(d)) = sqlx(e) else { return false };
+    match d.try_downcast_ref::<MySqlDatabaseError>() {
+        Some(d) => d.number() == 1205,
+        None => matches!(d.code().as_deref(), Some("55P03" | "57014")),
+    }
 }
 
 /// Whether the transaction collided with another one, so that the same again will succeed.

@@ -13,19 +13,26 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, Value};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::sqlite::{PATIENCE, PRAGMAS};
+use super::wal::Log;
 
 /// How many statements stay prepared: all that the writer has, many times.
 const PREPARED: usize = 200;
 
 /// The connection, for whoever's turn it is to write to the file; turns come in the order of asking.
 #[derive(Clone)]
-pub struct File(Arc<Mutex<Option<Connection>>>);
+pub struct File {
+    connection: Arc<Mutex<Option<Connection>>>,
+    log: Arc<Log>,
+}
 
 /// The right to write, and the connection; nothing in it when it was closed.
 type Turn = OwnedMutexGuard<Option<Connection>>;
 
 /// A transaction; taken back when it is dropped. It blocks the thread that it is used on.
-pub struct FileTransaction(std::sync::Mutex<Turn>);
+pub struct FileTransaction {
+    turn: std::sync::Mutex<Turn>,
+    log: Arc<Log>,
+}
 
 impl File {
     /// Opens a file that there is.
@@ -39,12 +46,17 @@ impl File {
             }
             Ok(connection)
         };
-        Ok(Self(Arc::new(Mutex::new(Some(open().map_err(failed)?)))))
+        Ok(Self { connection: Arc::new(Mutex::new(Some(open().map_err(failed)?))), log: Arc::new(Log::of(path)) })
+    }
+
+    /// How large its write-ahead log is.
+    pub fn wal_bytes(&self) -> u64 {
+        self.log.bytes()
     }
 
     /// Waits for the turn to write.
     pub async fn turn(&self) -> Result<Turn, DbErr> {
-        let turn = tokio::time::timeout(PATIENCE, self.0.clone().lock_owned());
+        let turn = tokio::time::timeout(PATIENCE, self.connection.clone().lock_owned());
         turn.await.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))
     }
 
@@ -55,7 +67,7 @@ impl File {
             take_back(connection)?;
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])
         })?;
-        Ok(FileTransaction(std::sync::Mutex::new(turn)))
+        Ok(FileTransaction { turn: std::sync::Mutex::new(turn), log: self.log.clone() })
     }
 
     /// Closes the connection.
@@ -68,7 +80,7 @@ impl File {
 
 impl FileTransaction {
     fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many rows a statement changes.
@@ -94,7 +106,11 @@ impl FileTransaction {
 
     /// Makes what was done last.
     pub fn commit(self) -> Result<(), DbErr> {
-        on(&self.turn(), |connection| connection.prepare_cached("COMMIT")?.execute([]).map(drop))
+        on(&self.turn(), |connection| {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            self.log.tidy(connection);
+            Ok(())
+        })
     }
 }
 
@@ -222,4 +238,34 @@ fn failed(e: rusqlite::Error) -> DbErr {
         other => Sqlx::Encode(other.into()),
     };
     DbErr::Exec(RuntimeErr::SqlxError(Arc::new(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait, Database, Statement};
+
+    use super::*;
+
+    /// What is committed must be on the disk before it is answered: `2` is FULL.
+    #[tokio::test]
+    async fn every_connection_that_writes_waits_for_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.db");
+        let driver = Database::connect(super::super::sqlite::options(&format!("sqlite://{}", path.display()), 1)).await.expect("opens");
+        let file = File::open(&path).expect("opens");
+        let tx = file.begin().await.expect("begins");
+        for (pragma, wanted) in [("synchronous", Value::from(2_i64)), ("journal_mode", "wal".into()), ("foreign_keys", 1_i64.into())] {
+            let sql = format!("SELECT {pragma} FROM pragma_{pragma}");
+            let own: Value = on(&tx.turn(), |connection| {
+                connection
+                    .query_row(&sql, [], |row| row.get::<_, i64>(0).map(Value::from).or_else(|_| row.get::<_, String>(0).map(Value::from)))
+            })
+            .expect("is told");
+            assert_eq!(own, wanted, "{pragma} of the writer");
+            let row =
+                driver.query_one_raw(Statement::from_string(driver.get_database_backend(), sql)).await.expect("is told").expect("a row");
+            let drivers = row.try_get_by_index::<i64>(0).map(Value::from).or_else(|_| row.try_get_by_index::<String>(0).map(Value::from));
+            assert_eq!(drivers.expect("a value"), wanted, "{pragma} of the driver");
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use entity::{ConversationId, MessageId, Priority, Status, TicketId, UserId};
-use sha2::{Digest, Sha256};
+use sea_orm::Value;
 use tokio::time::Instant;
 
-use super::{Message, Session, SupportMessage, Ticket};
+pub use super::send_key::SendKey;
+use super::{Message, SupportMessage, Ticket};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -48,11 +49,16 @@ pub enum Job {
     Support(SupportWrite, Done<SupportWritten>),
     /// Mark messages as read.
     Read(Mark, Done<Marked>),
-    /// Save a recovery session.
-    Session(Session, Done<()>),
-    /// Nothing; told when all that was queued before is done.
+    /// Insert a row of any other table.
+    Insert(Insert, Done<Inserted>),
+    /// Run other statements.
+    Execute(Execute, Done<()>),
+    /// Nothing; told when nothing else waits.
     Flush(Done<()>),
 }
+
+/// The size of a statement without its texts, roughly.
+const STATEMENT_BYTES: usize = 256;
 
 impl Job {
     /// When a message was accepted.
@@ -60,10 +66,66 @@ impl Job {
         match self {
             Self::Message(new, _) => Some(new.accepted),
             Self::Support(write, _) => write.message.is_some().then_some(write.accepted),
-            Self::Read(..) | Self::Session(..) | Self::Flush(_) => None,
+            Self::Read(..) | Self::Insert(..) | Self::Execute(..) | Self::Flush(_) => None,
+        }
+    }
+
+    /// Who asks for it; nobody for what the server does by itself.
+    pub(super) fn user(&self) -> UserId {
+        match self {
+            Self::Message(new, _) => new.sender,
+            Self::Support(write, _) => write.sender,
+            Self::Read(mark, _) => mark.reader,
+            Self::Insert(insert, _) => insert.user,
+            Self::Execute(execute, _) => execute.user,
+            Self::Flush(_) => NOBODY,
+        }
+    }
+
+    /// How many bytes it sends to the database, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let text = |value: &Value| if let Value::String(Some(text)) = value { text.len() } else { 0 };
+        let texts = match self {
+            Self::Message(new, _) => new.text.len(),
+            Self::Support(write, _) => write.message.as_ref().map_or(0, |(text, _)| text.len()),
+            Self::Insert(insert, _) => insert.row.iter().map(|(_, value)| text(value)).sum(),
+            Self::Execute(execute, _) => execute.statements.iter().flat_map(|(_, values)| values).map(text).sum(),
+            Self::Read(..) | Self::Flush(_) => 0,
+        };
+        texts + STATEMENT_BYTES
+    }
+
+    /// How much of a batch it takes: messages share a statement, everything else has one or more of its own.
+    pub(super) fn cost(&self) -> usize {
+        if matches!(self, Self::Message(..)) { 1 } else { 4 }
+    }
+
+    /// Where it stands in its batch, so that messages stand together. What is marked has been seen before, so that no message of the same
+    /// batch may be among it.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Read(..) => 0,
+            Self::Insert(..) | Self::Execute(..) => 1,
+            Self::Support(..) => 2,
+            Self::Message(..) => 3,
+            Self::Flush(_) => 4,
+        }
+    }
+
+    /// Tells whoever waits for it that it was refused.
+    pub(super) fn refuse(self, e: Error) {
+        match self {
+            Self::Message(_, done) => done.tell(Err(e)),
+            Self::Support(_, done) => done.tell(Err(e)),
+            Self::Read(_, done) => done.tell(Err(e)),
+            Self::Insert(_, done) => done.tell(Err(e)),
+            Self::Execute(_, done) | Self::Flush(done) => done.tell(Err(e)),
         }
     }
 }
+
+/// On whose behalf the server does what nobody has asked for.
+pub const NOBODY: UserId = UserId(0);
 
 /// A direct message to be stored.
 pub struct NewMessage {
@@ -102,7 +164,6 @@ pub struct SupportWrite {
 }
 
 /// Which messages a reader has read.
-#[derive(Clone, Copy)]
 pub struct Mark {
     /// The one who received them.
     pub reader: UserId,
@@ -110,6 +171,70 @@ pub struct Mark {
     pub conversation: ConversationId,
     /// One of them; all without.
     pub message: Option<MessageId>,
+    /// What is marked so far: many are marked in pieces, the newest first.
+    pub(super) marked: Option<Marked>,
+    /// Those that are older are to be marked yet.
+    pub(super) before: Option<MessageId>,
+}
+
+impl Mark {
+    /// All that `reader` has received in a conversation, or one message of it.
+    pub fn new(reader: UserId, conversation: ConversationId, message: Option<MessageId>) -> Self {
+        Self { reader, conversation, message, marked: None, before: None }
+    }
+
+    /// Adds a piece that is marked.
+    pub(super) fn add(&mut self, piece: MarkedPiece) {
+        let MarkedPiece { marked, before, .. } = piece;
+        self.before = before;
+        match &mut self.marked {
+            Some(all) => {
+                all.updated += marked.updated;
+                all.messages.extend(marked.messages);
+                all.messages.sort_unstable();
+                all.messages.drain(..all.messages.len().saturating_sub(MARKED_IDS));
+            }
+            None => self.marked = Some(marked),
+        }
+    }
+}
+
+/// How many ids of a mark are told.
+pub(super) const MARKED_IDS: usize = 1000;
+
+/// Some of the messages of a mark.
+pub(super) struct MarkedPiece {
+    pub marked: Marked,
+    /// Those that are older are to be marked yet.
+    pub before: Option<MessageId>,
+    /// Whether nothing is left to be marked.
+    pub is_last: bool,
+}
+
+/// A row to be inserted, unless one that serves as well is there.
+pub struct Insert {
+    /// Who asks for it.
+    pub user: UserId,
+    pub(super) table: &'static str,
+    pub(super) row: Vec<(&'static str, Value)>,
+    /// A condition that finds the one that is there, and its values.
+    pub(super) unless: Option<(&'static str, Vec<Value>)>,
+}
+
+/// A row that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Inserted {
+    /// Its id.
+    pub id: i64,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// Statements that do no harm when they run twice.
+pub struct Execute {
+    /// Who asks for them.
+    pub user: UserId,
+    pub(super) statements: Vec<(String, Vec<Value>)>,
 }
 
 /// A stored row, and whether this write made it or an earlier one with the same key.
@@ -142,50 +267,4 @@ pub struct Marked {
     pub messages: Vec<MessageId>,
     /// When.
     pub read_at: Timestamp,
-}
-
-/// Identifies a send of one user in one place, so that a repetition is recognised: how its nonce begins, and a digest of all that must be
-/// equal. A client's nonces mostly begin with the time (`temp-<milliseconds>`, UUIDv7, ULID), so that the keys of one time lie side by side
-/// in their index, and a batch of messages writes few of its pages; after a digest alone, each message writes one of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SendKey(pub(super) String);
-
-/// So much of a key is the beginning of the nonce, and so much the digest, at six bits each.
-const HALF: usize = 16;
-const SYMBOLS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
-
-impl SendKey {
-    /// The key of a send. `place` tells direct messages and tickets apart.
-    pub fn new(place: &str, id: i64, sender: UserId, nonce: &str, text: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [place.as_bytes(), &id.to_be_bytes(), &sender.0.to_be_bytes(), nonce.as_bytes(), text.as_bytes()] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        let beginning = nonce.bytes().map(|byte| if byte.is_ascii_graphic() { byte } else { b'.' });
-        let digest = hash.finalize();
-        let symbols = digest.iter().filter_map(|byte| SYMBOLS.get(usize::from(byte & 63)).copied());
-        Self(beginning.chain(std::iter::repeat(b'.')).take(HALF).chain(symbols.take(HALF)).map(char::from).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_of_one_time_lie_side_by_side_and_differ_in_all_that_makes_a_send() {
-        let key = |id, sender, nonce: &str, text| SendKey::new("conversation", id, UserId(sender), nonce, text).0;
-        let one = key(1, 2, "temp-1700000000123", "hello");
-        assert_eq!((one.len(), one.get(..HALF)), (32, Some("temp-17000000001")));
-        assert_eq!(one, key(1, 2, "temp-1700000000123", "hello"));
-        assert!(one < key(9, 9, "temp-1700000000200", "a tenth of a second later"));
-        let ticket = SendKey::new("ticket", 1, UserId(2), "temp-1700000000123", "hello").0;
-        let others = [key(2, 2, "temp-1700000000123", "hello"), key(1, 3, "temp-1700000000123", "hello"), ticket];
-        let nearly = [key(1, 2, "temp-1700000000124", "hello"), key(1, 2, "temp-1700000000123", "hello ")];
-        assert!(others.iter().chain(&nearly).all(|other| *other != one));
-        let odd = key(1, 2, "\u{1f30d} \n\0\u{7f}abcdefg", "hello");
-        assert!(odd.len() == 32 && odd.bytes().all(|byte| byte.is_ascii_graphic()), "{odd}");
-        assert_eq!(key(1, 2, "twelve chars", "hello").get(..HALF), Some("twelve.chars...."));
-    }
 }

@@ -11,11 +11,13 @@ mod failure;
 mod file;
 mod gather;
 mod health;
+mod inserts;
 pub mod jobs;
 mod listed;
 mod messages;
 mod names;
 mod schema;
+mod send_key;
 mod sessions;
 mod settle;
 mod sqlite;
@@ -23,7 +25,9 @@ mod standing;
 mod teller;
 mod tickets;
 mod trial;
+pub mod turns;
 mod users;
+mod wal;
 mod write;
 pub mod writer;
 mod writes;
@@ -33,11 +37,12 @@ use std::path::{Path, PathBuf};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryResult};
 
 pub use backup::Backup;
+pub use bans::{ban, unban};
 pub use conversations::{InboxFilter, InboxRow};
 pub use listed::{Bound, Listed};
 pub use messages::{Message, Page};
 pub use migration::{Fault, Standing};
-pub use sessions::Session;
+pub use sessions::{AT_ONCE, Session};
 pub use tickets::{NamedTicket, SupportMessage, Ticket, TicketFilter, TicketPage};
 pub use users::{NewUser, User};
 
@@ -48,7 +53,7 @@ use crate::system;
 use connections::Connections;
 use dialect::statement;
 use entity::{ConversationId, MessageId, UserId};
-use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_misplaced, is_orphan, is_unfit};
+use failure::{failure, is_away, is_broken, is_collision, is_duplicate, is_late, is_misplaced, is_orphan, is_unfit};
 use gather::Gather;
 use health::Health;
 use schema::Schema;
@@ -62,6 +67,8 @@ pub struct Store {
     schema: Schema,
     /// Whether other nodes write here, too.
     is_shared: bool,
+    /// How many bytes may go to the database at once.
+    batch_bytes: usize,
     health: Health,
     gathered: Gathered,
     names: names::Names,
@@ -94,8 +101,10 @@ impl Store {
         schema::migrate_aloud(&url, &one).await.map_err(cannot_migrate)?;
         schema::check_rights(&url, &one).await?;
         let schema = schema::inspect(&one).await.map_err(cannot_migrate)?;
+        let batch_bytes = connect::batch_bytes(&one).await.map_err(cannot_open)?;
         let connect::Pools { read, write } = connect::open_pools(&url, one, pool).await.map_err(cannot_open)?;
-        Ok(Self { read, write, schema, is_shared, health: Health::default(), gathered: Gathered::default(), names: Default::default() })
+        let (health, gathered, names) = Default::default();
+        Ok(Self { read, write, schema, is_shared, batch_bytes, health, gathered, names })
     }
 
     /// Which schema steps have been taken, and what the others would add; and what of the tables keeps a server from starting. Changes nothing,
@@ -140,6 +149,11 @@ impl Store {
         self.read.size()
     }
 
+    /// How large the write-ahead log of an SQLite file is.
+    pub fn wal_bytes(&self) -> Option<u64> {
+        if let Write::File(file, _) = &self.write { Some(file.wal_bytes()) } else { None }
+    }
+
     /// Closes the connections, so that SQLite folds its log into the file.
     pub async fn close(&self) {
         self.read.close().await;
@@ -155,7 +169,7 @@ impl Store {
     }
 
     /// A moment as the tables keep it.
-    fn kept(&self, moment: Timestamp) -> Timestamp {
+    pub fn kept(&self, moment: Timestamp) -> Timestamp {
         chrono::SubsecRound::trunc_subsecs(moment, self.schema.fraction)
     }
 }

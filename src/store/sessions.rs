@@ -1,8 +1,10 @@
-//! The queries on `recovery_sessions`. Sessions are saved by the `writer`, in the order of the messages.
+//! The queries on `recovery_sessions`, and what the `writer` does there.
 
 use entity::{UserId, recovery_session};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
+use super::jobs::{Execute, NOBODY};
+use super::write::marks;
 use super::{Store, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -28,29 +30,44 @@ impl Store {
         self.gathered.sessions.get(pid.to_owned(), read).await
     }
 
-    /// Removes the sessions that nobody has used since `moment`.
-    pub async fn forget_sessions(&self, moment: Timestamp) -> Result<()> {
-        let stale = recovery_session::Entity::delete_many().filter(recovery_session::Column::UsedAt.lt(moment));
-        stale.exec(&self.write).await.map_err(failure)?;
-        Ok(())
+    /// Some of the sessions that nobody has used since `moment`.
+    pub async fn stale_sessions(&self, moment: Timestamp) -> Result<Vec<String>> {
+        let stale = recovery_session::Entity::find().filter(recovery_session::Column::UsedAt.lt(moment)).limit(AT_ONCE as u64);
+        let pids = stale.select_only().column(recovery_session::Column::Pid).into_tuple().all(&self.read).await;
+        pids.map_err(failure)
+    }
+}
+
+/// How many sessions one statement names at most.
+pub const AT_ONCE: usize = 500;
+
+impl Session {
+    /// Saves it in the place of its former self.
+    pub fn save(&self) -> Execute {
+        let values = vec![self.pid.as_str().into(), self.user.into(), self.follows.clone().into(), self.used_at.into()];
+        let insert = "INSERT INTO recovery_sessions (pid, user_id, follows, used_at) VALUES (?, ?, ?, ?)";
+        let delete = "DELETE FROM recovery_sessions WHERE pid = ?";
+        let statements = vec![(delete.to_owned(), vec![self.pid.as_str().into()]), (insert.to_owned(), values)];
+        Execute { user: self.user, statements }
     }
 
-    /// Removes a session.
-    pub async fn end_session(&self, pid: &str) -> Result<()> {
-        recovery_session::Entity::delete_by_id(pid).exec(&self.write).await.map_err(failure)?;
-        Ok(())
+    /// Removes a session of a user.
+    pub fn end(user: UserId, pid: &str) -> Execute {
+        Execute { user, statements: vec![("DELETE FROM recovery_sessions WHERE pid = ?".to_owned(), vec![pid.into()])] }
     }
 
-    /// Notes that sessions are in use.
-    pub async fn touch_sessions(&self, pids: &[String], now: Timestamp) -> Result<()> {
-        for some in pids.chunks(500) {
-            recovery_session::Entity::update_many()
-                .col_expr(recovery_session::Column::UsedAt, Expr::value(now))
-                .filter(recovery_session::Column::Pid.is_in(some))
-                .exec(&self.write)
-                .await
-                .map_err(failure)?;
-        }
-        Ok(())
+    /// Removes those of these sessions, at most [`AT_ONCE`], that nobody has used since `moment`.
+    pub fn forget(pids: &[String], moment: Timestamp) -> Execute {
+        Self::about("DELETE FROM recovery_sessions WHERE used_at < ?", moment, pids)
+    }
+
+    /// Notes that sessions, at most [`AT_ONCE`], are in use.
+    pub fn touch(pids: &[String], now: Timestamp) -> Execute {
+        Self::about("UPDATE recovery_sessions SET used_at = ? WHERE TRUE", now, pids)
+    }
+
+    fn about(sql: &str, moment: Timestamp, pids: &[String]) -> Execute {
+        let values = std::iter::once(moment.into()).chain(pids.iter().map(|pid| pid.as_str().into())).collect();
+        Execute { user: NOBODY, statements: vec![(format!("{sql} AND pid IN ({})", marks(pids.len())), values)] }
     }
 }

@@ -3,26 +3,27 @@
 
 use sea_orm::DbErr;
 
-use super::jobs::Stored;
+use super::inserts::is_inserted;
+use super::jobs::{Job, Stored};
 use super::write::Transaction;
 use super::writer::Outcome;
 use super::writes::{find_message, find_support_message, find_ticket, lock_conversation};
 use super::{Message, Store};
 
 impl Store {
-    /// Whether the transaction that had these outcomes was committed. Its server may still be busy with it, so that a row which it had locked
+    /// Whether the transaction in which these jobs had these outcomes was committed. Its server may still be busy with it, so that a row which it had locked
     /// is locked first: that waits for its end.
-    pub(super) async fn is_committed(&self, outcomes: &[Outcome]) -> Result<bool, DbErr> {
+    pub(super) async fn is_committed(&self, jobs: &[Job], outcomes: &[Outcome]) -> Result<bool, DbErr> {
         let tx = self.write.begin().await?;
-        let found = self.write.within(find_any(&tx, outcomes)).await?;
+        let found = self.write.within(find_any(&tx, jobs, outcomes)).await?;
         self.write.within(tx.rollback()).await?;
         Ok(found)
     }
 }
 
 /// Looks for the first outcome that left something to be found.
-async fn find_any(tx: &Transaction, outcomes: &[Outcome]) -> Result<bool, DbErr> {
-    for outcome in outcomes {
+async fn find_any(tx: &Transaction, jobs: &[Job], outcomes: &[Outcome]) -> Result<bool, DbErr> {
+    for (job, outcome) in jobs.iter().zip(outcomes) {
         match outcome {
             Outcome::Message(Stored { row, fresh: true, .. }) => {
                 lock_conversation(tx, row.conversation).await?;
@@ -40,10 +41,17 @@ async fn find_any(tx: &Transaction, outcomes: &[Outcome]) -> Result<bool, DbErr>
                     return Ok(ticket.as_ref() == Some(&written.ticket));
                 }
             }
-            Outcome::Read(marked) => {
-                if let Some(last) = marked.messages.last() {
+            Outcome::Read(piece) => {
+                if let Some(last) = piece.marked.messages.last() {
                     let found = find_message(tx, *last).await?;
                     return Ok(found.is_some_and(|found| found.is_read));
+                }
+            }
+            Outcome::Inserted(inserted) => {
+                if let Job::Insert(insert, _) = job
+                    && inserted.is_new
+                {
+                    return is_inserted(tx, insert, inserted.id).await;
                 }
             }
             Outcome::Message(_) | Outcome::Support(Err(_)) | Outcome::Nothing => {}

@@ -13,7 +13,7 @@ use crate::clock;
 /// must have failed.
 pub(super) const PATIENCE: Duration = Duration::from_millis(2400);
 /// What every connection to a file is told.
-pub(super) const PRAGMAS: [(&str, &str); 5] = [
+pub(super) const PRAGMAS: [(&str, &str); 6] = [
     ("journal_mode", "wal"),
     ("synchronous", "full"),
     ("foreign_keys", "on"),
@@ -21,6 +21,8 @@ pub(super) const PRAGMAS: [(&str, &str); 5] = [
     ("temp_store", "memory"),
     // The log is folded into the file every 16 MB, not in the middle of every few batches.
     ("wal_autocheckpoint", "4000"),
+    // When it begins anew, what it was longer than that is given back.
+    ("journal_size_limit", "16777216"),
 ];
 /// For how long a starting server looks for damage in the file, so that a large one does not keep it from serving. A backup looks at all.
 const LOOK: Duration = Duration::from_secs(2);

@@ -10,6 +10,7 @@ use sea_orm::DbErr;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::jobs::Job;
+use super::turns::Turns;
 use super::writer::Outcome;
 use super::{failure, is_orphan};
 use crate::clock;
@@ -41,22 +42,48 @@ struct News {
 
 /// Those who wait for the writer: with jobs that it has not taken yet, and for news of those that it has done.
 pub(super) struct Callers {
-    /// The jobs that wait.
-    pub waiting: mpsc::Receiver<Job>,
+    coming: mpsc::Receiver<Job>,
+    /// The jobs that wait, by user.
+    pub turns: Turns,
     news: mpsc::Sender<News>,
     metrics: Arc<Metrics>,
 }
 
 impl Callers {
     /// Starts the teller.
-    pub fn new(waiting: mpsc::Receiver<Job>, metrics: Arc<Metrics>, vital: &Vital, telling: Busy) -> Self {
+    pub fn new(coming: mpsc::Receiver<Job>, turns: Turns, metrics: Arc<Metrics>, vital: &Vital, telling: Busy) -> Self {
         let (news, told) = mpsc::channel(UNTOLD);
         vital.spawn("teller", tell_all(told, metrics.clone(), telling));
-        Self { waiting, news, metrics }
+        Self { coming, turns, news, metrics }
+    }
+
+    /// The next batch; waits for one. Nothing when nobody can ask for anything any more.
+    pub async fn next(&mut self) -> Option<Vec<Job>> {
+        if self.turns.is_empty() {
+            let first = self.coming.recv().await?;
+            self.admit(first);
+        }
+        while !self.turns.is_full() {
+            let Ok(job) = self.coming.try_recv() else { break };
+            self.admit(job);
+        }
+        Some(self.turns.take())
+    }
+
+    /// Queues a job. A user who has too many of them in the queue has this one refused.
+    fn admit(&mut self, job: Job) {
+        let Some(e) = self.turns.refusal(&job) else { return self.turns.push(job) };
+        if matches!(e, Error::RateLimited { .. }) {
+            self.metrics.rate_limited("writer_queue");
+        }
+        job.refuse(e);
     }
 
     /// Tells the callers of a batch that it is committed.
     pub async fn tell_stored(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+        if jobs.is_empty() {
+            return;
+        }
         let committed = clock::instant();
         self.metrics.committed(jobs.len(), jobs.iter().filter_map(Job::accepted).map(|accepted| committed - accepted));
         self.tell(jobs.into_iter().zip(outcomes.into_iter().map(Ok)).collect()).await;
@@ -69,7 +96,8 @@ impl Callers {
 
     /// Refuses all who wait now.
     pub async fn refuse(&mut self) {
-        let refused = std::iter::from_fn(|| self.waiting.try_recv().ok()).map(|job| (job, Err(Error::Unavailable))).collect();
+        let coming = std::iter::from_fn(|| self.coming.try_recv().ok());
+        let refused = self.turns.drain().into_iter().chain(coming).map(|job| (job, Err(Error::Unavailable))).collect();
         self.tell(refused).await;
     }
 
@@ -109,7 +137,13 @@ fn tell(job: Job, outcome: Result<Outcome>) {
     match job {
         Job::Message(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Message(stored) = o { Ok(stored) } else { Err(astray()) })),
         Job::Support(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Support(written) = o { written } else { Err(astray()) })),
-        Job::Read(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Read(marked) = o { Ok(marked) } else { Err(astray()) })),
-        Job::Session(_, done) | Job::Flush(done) => done.tell(outcome.map(drop)),
+        Job::Read(mut mark, done) => done.tell(outcome.and_then(|outcome| {
+            if let Outcome::Read(piece) = outcome {
+                mark.add(piece);
+            }
+            mark.marked.ok_or_else(astray)
+        })),
+        Job::Insert(_, done) => done.tell(outcome.and_then(|o| if let Outcome::Inserted(row) = o { Ok(row) } else { Err(astray()) })),
+        Job::Execute(_, done) | Job::Flush(done) => done.tell(outcome.map(drop)),
     }
 }

@@ -2,11 +2,12 @@
 
 use entity::{Category, Flag, Priority, Status, SupportMessageId, Text, TicketId, UserId, support_message, support_ticket};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QueryResult, QuerySelect, QueryTrait, sea_query::Expr,
+    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    QueryTrait, sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 
+use super::jobs::Insert;
 use super::{Bound, Listed, Store, dialect, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -58,6 +59,23 @@ pub struct TicketPage {
     pub before: Option<SupportMessageId>,
     /// Only messages newer than this one, the oldest first from there.
     pub after: Option<SupportMessageId>,
+}
+
+impl Ticket {
+    /// A new ticket; its id is given to it when it is stored.
+    pub fn insert(&self) -> Insert {
+        let row = vec![
+            ("user_id", self.owner.into()),
+            ("subject", self.subject.as_str().into()),
+            ("description", self.description.as_str().into()),
+            ("category", self.category.as_str().into()),
+            ("status", self.status.as_str().into()),
+            ("priority", self.priority.as_str().into()),
+            ("created_at", self.created_at.into()),
+            ("updated_at", self.updated_at.into()),
+        ];
+        Insert { user: self.owner, table: "support_tickets", row, unless: None }
+    }
 }
 
 impl From<support_ticket::Model> for Ticket {
@@ -121,41 +139,6 @@ impl Store {
             Ok((Ticket::from(ticket), row.try_get::<Option<Text>>("", "owner_name")?.map(String::from)))
         };
         self.listed(query.build(backend), bound, read).await
-    }
-
-    /// Adds a ticket.
-    pub async fn create_ticket(
-        &self,
-        owner: UserId,
-        subject: String,
-        description: String,
-        category: Category,
-        now: Timestamp,
-    ) -> Result<Ticket> {
-        let now = self.kept(now);
-        let row = support_ticket::ActiveModel {
-            user_id: Set(owner),
-            subject: Set(Some(subject.clone().into())),
-            description: Set(Some(description.clone().into())),
-            category: Set(Some(category.as_str().to_owned().into())),
-            status: Set(Some(Status::Open.as_str().to_owned().into())),
-            priority: Set(Some(Priority::Medium.as_str().to_owned().into())),
-            created_at: Set(Some(now.into())),
-            updated_at: Set(Some(now.into())),
-            ..Default::default()
-        };
-        let id = support_ticket::Entity::insert(row).exec(&self.write).await.map_err(failure)?.last_insert_id;
-        Ok(Ticket {
-            id,
-            owner,
-            subject,
-            description,
-            category: category.as_str().to_owned(),
-            status: Status::Open.as_str().to_owned(),
-            priority: Priority::Medium.as_str().to_owned(),
-            created_at: now,
-            updated_at: now,
-        })
     }
 
     /// A page of the messages of a ticket, oldest first, and whether there is more in the page's direction.

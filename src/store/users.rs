@@ -2,11 +2,12 @@
 
 use chrono::NaiveDate;
 use entity::{Flag, UserId, user};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-use super::{Store, failure, is_duplicate, is_unfit};
+use super::jobs::{Insert, NOBODY};
+use super::{Store, failure, is_unfit};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A user, with the password hash: never to be shown as it is.
 #[derive(Clone)]
@@ -72,24 +73,19 @@ impl Store {
         }
     }
 
-    /// Adds a user; `Conflict` when the e-mail address is taken.
-    pub async fn create_user(&self, new: NewUser) -> Result<UserId> {
+    /// A new user, unless the e-mail address is taken.
+    pub fn new_user(&self, new: &NewUser) -> Insert {
         let now = self.kept(new.created_at);
-        let row = user::ActiveModel {
-            username: Set(Some(new.username.into())),
-            email: Set(Some(new.email.into())),
-            password: Set(Some(new.password_hash.into())),
-            role: Set(Some(new.role.into())),
-            is_profile_completed: Set(Some(false.into())),
-            verified: Set(Some(false.into())),
-            created_at: Set(Some(now.into())),
-            updated_at: Set(Some(now.into())),
-            ..Default::default()
-        };
-        match user::Entity::insert(row).exec(&self.write).await {
-            Ok(done) => Ok(done.last_insert_id),
-            Err(e) if is_duplicate(&e) => Err(Error::Conflict("Email is already registered")),
-            Err(e) => Err(failure(e)),
-        }
+        let row = vec![
+            ("username", new.username.as_str().into()),
+            ("email", new.email.as_str().into()),
+            ("password", new.password_hash.as_str().into()),
+            ("role", new.role.as_str().into()),
+            ("isProfileCompleted", false.into()),
+            ("verified", false.into()),
+            ("created_at", now.into()),
+            ("updated_at", now.into()),
+        ];
+        Insert { user: NOBODY, table: "users", row, unless: Some(("email = ?", vec![new.email.as_str().into()])) }
     }
 }

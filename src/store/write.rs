@@ -149,6 +149,22 @@ impl Transaction {
         if matches!(self, Self::Shared(tx) if tx.get_database_backend() != DbBackend::Sqlite) { " FOR UPDATE" } else { "" }
     }
 
+    /// A name that keeps its capital letters.
+    pub fn quoted(&self, name: &str) -> String {
+        let mark = if matches!(self, Self::Shared(tx) if tx.get_database_backend() == DbBackend::MySql) { '`' } else { '"' };
+        format!("{mark}{name}{mark}")
+    }
+
+    /// Waits until no other transaction has inserted into a table and not ended yet. The others do so when they are asked for the row.
+    pub async fn wait_for_inserts(&self, table: &str) -> Result<(), DbErr> {
+        match self {
+            Self::Shared(tx) if tx.get_database_backend() == DbBackend::Postgres => {
+                tx.execute_unprepared(&format!("LOCK TABLE {table} IN SHARE MODE")).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes what was done last.
     pub async fn commit(self) -> Result<(), DbErr> {
         match self {

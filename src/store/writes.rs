@@ -6,14 +6,11 @@ use std::collections::HashMap;
 use entity::{ConversationId, Flag, MessageId, Moment, Status, SupportMessageId, Text, TicketId, support_ticket};
 use sea_orm::{DbErr, Value};
 
-use super::jobs::{Mark, Marked, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
+use super::jobs::{MARKED_IDS, Mark, Marked, MarkedPiece, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
 use super::write::{Row, Transaction, marks};
-use super::{Message, Session, SupportMessage, Ticket};
+use super::{Message, SupportMessage, Ticket};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-
-/// How many ids of a mark are told.
-const MARKED_IDS: usize = 1000;
 
 /// How messages are written.
 #[derive(Clone, Copy)]
@@ -198,12 +195,17 @@ pub(super) async fn find_support_message(tx: &Transaction, which: &str, value: V
     }))
 }
 
-/// Marks what the reader received and has not read.
-pub(super) async fn apply_mark(tx: &Transaction, mark: Mark, now: Timestamp) -> Result<Marked, DbErr> {
-    let (mut messages, mut updated) = (Vec::<MessageId>::new(), 0);
+/// Marks what the reader received and has not read, the newest first, and at most `limit` messages.
+pub(super) async fn apply_mark(tx: &Transaction, mark: &Mark, limit: usize, now: Timestamp) -> Result<MarkedPiece, DbErr> {
+    let read_at = mark.marked.as_ref().map_or(now, |marked| marked.read_at);
+    let mut piece = MarkedPiece { marked: Marked { updated: 0, messages: Vec::new(), read_at }, before: mark.before, is_last: false };
+    let mut left = limit;
     // An adopted row may have no flag. Two exact conditions, since an OR of them would keep the databases from the index of what is unread,
     // and have them read the whole history each time.
     for unread in ["is_read = ?", "is_read IS NULL"] {
+        if left == 0 {
+            return Ok(piece);
+        }
         let mut which = format!("receiver_id = ? AND conversation_id = ? AND {unread}");
         let mut values: Vec<Value> = vec![mark.reader.into(), mark.conversation.into()];
         if unread.ends_with('?') {
@@ -213,17 +215,28 @@ pub(super) async fn apply_mark(tx: &Transaction, mark: Mark, now: Timestamp) -> 
             which.push_str(" AND id = ?");
             values.push(id.into());
         }
-        let newest = format!("SELECT id FROM messages WHERE {which} ORDER BY id DESC LIMIT {MARKED_IDS}");
-        let ids = tx.rows(&newest, values.clone()).await?;
+        // What was marked is left out of the index not before the database has tidied up.
+        if let Some(before) = mark.before.filter(|_| unread.ends_with('?')) {
+            which.push_str(" AND id < ?");
+            values.push(before.into());
+        }
+        let newest = format!("SELECT id FROM messages WHERE {which} ORDER BY id DESC LIMIT ?");
+        let ids = tx.rows(&newest, [&*values, &[i64::try_from(left).unwrap_or(i64::MAX).into()]].concat()).await?;
         let ids: Vec<MessageId> = ids.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
-        let Some(last) = ids.first().copied() else { continue };
-        let update = format!("UPDATE messages SET is_read = ?, read_at = ? WHERE {which} AND id <= ?");
-        updated += tx.run(&update, [vec![true.into(), now.into()], values, vec![last.into()]].concat()).await?;
-        messages.extend(ids);
+        let Some((newest, oldest)) = ids.first().copied().zip(ids.last().copied()) else { continue };
+        let update = format!("UPDATE messages SET is_read = ?, read_at = ? WHERE {which} AND id >= ? AND id <= ?");
+        let set = vec![true.into(), read_at.into()];
+        piece.marked.updated += tx.run(&update, [set, values, vec![oldest.into(), newest.into()]].concat()).await?;
+        if unread.ends_with('?') {
+            piece.before = Some(oldest);
+        }
+        left -= ids.len().min(left);
+        piece.marked.messages.extend(ids);
     }
-    messages.sort_unstable();
-    messages.drain(..messages.len().saturating_sub(MARKED_IDS));
-    Ok(Marked { updated, messages, read_at: now })
+    piece.is_last = left > 0;
+    piece.marked.messages.sort_unstable();
+    piece.marked.messages.drain(..piece.marked.messages.len().saturating_sub(MARKED_IDS));
+    Ok(piece)
 }
 
 /// Changes a ticket, stores a message in it, or both; the inner refusal leaves everything as it was.
@@ -272,11 +285,4 @@ pub(super) async fn apply_support(
     let row =
         SupportMessage { id, ticket: write.ticket, sender: write.sender, text: text.clone(), is_admin: write.is_admin, created_at: now };
     Ok(Ok(SupportWritten { ticket, changed, message: Some(Stored { row, fresh: true, after }) }))
-}
-
-/// Saves a session in the place of its former self.
-pub(super) async fn save_session(tx: &Transaction, session: &Session) -> Result<(), DbErr> {
-    tx.run("DELETE FROM recovery_sessions WHERE pid = ?", vec![session.pid.as_str().into()]).await?;
-    let values = vec![session.pid.as_str().into(), session.user.into(), session.follows.clone().into(), session.used_at.into()];
-    tx.run("INSERT INTO recovery_sessions (pid, user_id, follows, used_at) VALUES (?, ?, ?, ?)", values).await.map(drop)
 }

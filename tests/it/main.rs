@@ -55,3 +55,4 @@ mod tickets;
 mod tls;
 mod tokens;
 mod typing;
+mod writes;

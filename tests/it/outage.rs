@@ -211,8 +211,24 @@ async fn a_commit_whose_answer_is_lost_is_looked_up_before_it_is_answered() {
             wire.broken().await;
             assert_eq!(json!({"ok": ack["ok"], "code": ack["code"]}), expected, "{name} {when:?}");
         }
+        let (status, carl) = (if code.is_none() { 201 } else { 503 }, app.user("carl").await);
+        let fields = json!({"username": "dora", "email": format!("{when:?}@test.example"), "password": "a good password"});
+        let requests = [
+            ("/api/messaging/conversations", json!({"otherUserId": carl.id})),
+            ("/api/messaging/support/tickets", json!({"subject": format!("{when:?}"), "description": "It broke"})),
+            ("/api/auth/register", fields),
+        ];
+        for (path, body) in requests {
+            wire.break_at_commit(when);
+            let answer = app.post(path, &ann, body).await;
+            wire.broken().await;
+            assert_eq!(answer.status, status, "{path} {when:?}: {answer:?}");
+        }
         a.send(conversation, "between").await;
     }
+    assert_eq!(app.database.one::<i64>("SELECT COUNT(*) FROM conversations").await, 2);
+    assert_eq!(app.database.all::<String>("SELECT subject FROM support_tickets").await, ["Help", "After"]);
+    assert_eq!(app.database.one::<i64>("SELECT COUNT(*) FROM users WHERE username = 'dora'").await, 1);
     let texts: Vec<String> = app.database.all("SELECT message_text FROM messages ORDER BY id").await;
     assert_eq!(texts, ["before", "After", "between", "between"]);
     assert_eq!(b.rest_of("message-received").await.len(), texts.len(), "each was heard once");

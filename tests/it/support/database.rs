@@ -194,12 +194,12 @@ impl Database {
         self.run(statements[1]).await;
     }
 
-    /// Lets nobody write messages and conversations, until [`unlock`](Self::unlock).
+    /// Lets nobody write messages, conversations and tickets, until [`unlock`](Self::unlock).
     pub async fn lock(&self) {
         let lock = match self.backend {
             DbBackend::Sqlite => "BEGIN IMMEDIATE",
-            DbBackend::MySql => "LOCK TABLES conversations READ, messages READ",
-            _ => "BEGIN; LOCK TABLE conversations, messages IN SHARE MODE",
+            DbBackend::MySql => "LOCK TABLES conversations READ, messages READ, support_tickets READ, support_messages READ",
+            _ => "BEGIN; LOCK TABLE conversations, messages, support_tickets, support_messages IN SHARE MODE",
         };
         self.connection.execute_unprepared(lock).await.expect("the tables can be locked");
     }

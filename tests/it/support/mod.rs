@@ -51,6 +51,7 @@ outbound_bytes = 1000000000
 requests_per_user = 1000000
 reads_per_user = 1000
 outbound_total = 1000000000
+writer_queue_per_user = 100000
 ";
 
 /// Tells the one who runs the tests that something is done in another way, or not at all. It is shown for tests that pass, too.
