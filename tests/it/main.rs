@@ -15,6 +15,7 @@ mod disk;
 mod doctor;
 mod drift;
 mod failover;
+mod fairness;
 mod guests;
 mod history;
 mod hostile;
