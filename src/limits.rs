@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -27,6 +28,8 @@ pub enum Limited {
     Write,
     /// A user search.
     Search,
+    /// A conversation that is new.
+    Conversation,
 }
 
 /// The buckets of all users and addresses.
@@ -35,6 +38,7 @@ pub struct Limits {
     events: DefaultKeyedRateLimiter<UserId>,
     writes: DefaultKeyedRateLimiter<UserId>,
     searches: DefaultKeyedRateLimiter<UserId>,
+    conversations: DefaultKeyedRateLimiter<UserId>,
     logins: DefaultKeyedRateLimiter<IpAddr>,
     handshakes: DefaultKeyedRateLimiter<IpAddr>,
     guests: DefaultKeyedRateLimiter<u64>,
@@ -53,6 +57,7 @@ impl Limits {
             events: keyed(settings.events),
             writes: keyed(settings.writes),
             searches: keyed(settings.searches),
+            conversations: DefaultKeyedRateLimiter::keyed(hourly(settings.conversations)),
             logins: DefaultKeyedRateLimiter::keyed(logins.unwrap_or(Quota::per_second(settings.logins))),
             handshakes: DefaultKeyedRateLimiter::keyed(quota(settings.handshakes)),
             guests: DefaultKeyedRateLimiter::keyed(quota(settings.guest_events)),
@@ -67,6 +72,7 @@ impl Limits {
             Limited::Event => (&self.events, "events"),
             Limited::Write => (&self.writes, "writes"),
             Limited::Search => (&self.searches, "searches"),
+            Limited::Conversation => (&self.conversations, "conversations"),
         };
         buckets.check_key(&user).map_err(|until| self.refusal(limit, &until))
     }
@@ -88,7 +94,7 @@ impl Limits {
 
     /// Forgets the buckets that are full again. To be called now and then, so that memory follows those who are active.
     pub fn forget_idle(&self) {
-        for buckets in [&self.sends, &self.events, &self.writes, &self.searches] {
+        for buckets in [&self.sends, &self.events, &self.writes, &self.searches, &self.conversations] {
             buckets.retain_recent();
         }
         self.logins.retain_recent();
@@ -101,6 +107,14 @@ impl Limits {
         Error::RateLimited { retry_after: until.wait_time_from(DefaultClock::default().now()) }
     }
 }
+
+/// So many in an hour, all of which may come at once.
+fn hourly(count: NonZeroU32) -> Quota {
+    let period = (HOUR / count.get()).max(Duration::from_nanos(1));
+    Quota::with_period(period).unwrap_or(Quota::per_hour(count)).allow_burst(count)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// An IPv4 address, or the /64 network of an IPv6 one.
 pub fn network_of(address: IpAddr) -> IpAddr {

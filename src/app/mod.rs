@@ -87,6 +87,7 @@ impl Server {
         let chat = Chat::new(store.clone(), outbox.clone(), metrics.clone(), &vital, &secret, &settings);
         chat.refresh_bans().await.map_err(|e| format!("Who is banned cannot be read: {e}."))?;
         vital.spawn("housekeeping", chat.clone().housekeeping());
+        vital.spawn("presence", chat.clone().tell_lists());
         let linked = cluster.clone().map(|cluster| -> Arc<dyn rest::Linked> { cluster });
         let (health, settings) = (Arc::default(), Arc::new(settings));
         // A client that only polls needs more than one, and what is left behind is not closed at once.

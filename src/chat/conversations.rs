@@ -8,6 +8,7 @@ use super::{Audience, Chat, Event};
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::limits::Limited;
 use crate::store::jobs::Inserted;
 use crate::store::{InboxFilter, InboxRow, Listed};
 
@@ -46,8 +47,8 @@ impl Chat {
         Ok(Participant { conversation, user: actor.id, other })
     }
 
-    /// The conversation of the caller with `other`, and whether it is new. Refused: oneself, an unknown user. Told: the caller, and for a
-    /// new one the other, that their lists are out of date; both become contacts.
+    /// The conversation of the caller with `other`, and whether it is new. Refused: oneself, an unknown user, too many
+    /// new ones in an hour. Told: the caller, and for a new one the other, that their lists are out of date; both become contacts.
     pub async fn open_conversation(self: &Arc<Self>, actor: &Actor, other: UserId) -> Result<(InboxRow, bool)> {
         if other == actor.id {
             return Err(Error::invalid("Cannot start conversation with yourself"));
@@ -71,6 +72,7 @@ impl Chat {
                 (known, false)
             }
             None => {
+                self.limit(Limited::Conversation, actor)?;
                 let row = self.store.new_conversation(actor.id, other, clock::now());
                 let told = move |outcome: &Result<Inserted>| {
                     if let Ok(row) = outcome {
@@ -102,7 +104,7 @@ impl Chat {
 
     /// At most ten users other than the caller whose names contain `text`. Limited per user.
     pub async fn search_users(&self, actor: &Actor, text: &str) -> Result<Vec<(UserId, String)>> {
-        self.limit(crate::limits::Limited::Search, actor)?;
+        self.limit(Limited::Search, actor)?;
         if text.trim().is_empty() || text.contains('\0') {
             return Ok(Vec::new());
         }

@@ -4,9 +4,11 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use entity::UserId;
+use tokio::time::Instant;
 
 use super::{Audience, Chat, Event, Fact, NodeId, SocketId};
 use crate::clock::{self, Timestamp};
@@ -19,12 +21,20 @@ pub(super) struct Presence(Mutex<Users>);
 pub(super) struct Users {
     pub(super) here: HashMap<UserId, Online>,
     pub(super) elsewhere: HashMap<UserId, Elsewhere>,
+    /// Whose list has changed since it was told.
+    changed: HashSet<(UserId, SocketId)>,
 }
+
+/// A list is told at most this often; it is as long as there are contacts who are online.
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked which lists are to be told.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A user with sockets on this node.
 pub(super) struct Online {
     pub(super) name: Arc<str>,
-    sockets: HashSet<SocketId>,
+    /// And when each was told the list of those who are online.
+    sockets: HashMap<SocketId, Option<Instant>>,
     pub(super) contacts: BTreeSet<UserId>,
     /// Whether the contacts could not be read; then they are as soon as the database answers.
     is_unread: bool,
@@ -56,6 +66,26 @@ impl Users {
     fn online_contacts(&self, user: UserId) -> Vec<UserId> {
         self.here.get(&user).map_or_else(Vec::new, |u| u.contacts.iter().copied().filter(|c| self.is_online(*c)).collect())
     }
+
+    /// The list for a socket, which is told it now; nothing when the socket is gone.
+    fn list_for(&mut self, user: UserId, socket: SocketId) -> Option<Vec<UserId>> {
+        *self.here.get_mut(&user)?.sockets.get_mut(&socket)? = Some(clock::instant());
+        Some(self.online_contacts(user))
+    }
+
+    /// The lists that are to be told by now.
+    fn due_lists(&mut self) -> Vec<(SocketId, Vec<UserId>)> {
+        if self.changed.is_empty() {
+            return Vec::new();
+        }
+        let here = &self.here;
+        let is_due = |(user, socket): &(UserId, SocketId)| {
+            let told = here.get(user).and_then(|entry| entry.sockets.get(socket)).copied().flatten();
+            told.is_none_or(|told| told.elapsed() >= LIST_INTERVAL)
+        };
+        let due: Vec<(UserId, SocketId)> = self.changed.extract_if(is_due).collect();
+        due.into_iter().filter_map(|(user, socket)| Some((socket, self.list_for(user, socket)?))).collect()
+    }
 }
 
 impl Chat {
@@ -70,8 +100,8 @@ impl Chat {
             let mut users = self.presence.lock();
             let known = (!users.here.contains_key(&user), users.is_online(user));
             let fresh =
-                || Online { name: name.clone(), sockets: HashSet::new(), contacts: BTreeSet::new(), is_unread: false, departures: 0 };
-            users.here.entry(user).or_insert_with(fresh).sockets.insert(socket);
+                || Online { name: name.clone(), sockets: HashMap::new(), contacts: BTreeSet::new(), is_unread: false, departures: 0 };
+            users.here.entry(user).or_insert_with(fresh).sockets.insert(socket, None);
             known
         };
         // The entry exists before the contacts are read: a conversation that is opened meanwhile adds to it.
@@ -111,16 +141,48 @@ impl Chat {
             if !self.read_contacts(user).await {
                 return;
             }
-            let online = self.presence.lock().online_contacts(user);
-            self.outbox.tell_here(Audience::Users(vec![user]), Event::OnlineUsers(online));
+            self.change_list(user);
             self.tell_contacts(user, &name);
         }
     }
 
     /// Tells a socket which contacts of its user are online.
     pub fn tell_online_contacts(&self, user: UserId, socket: SocketId) {
-        let online = self.presence.lock().online_contacts(user);
-        self.outbox.tell_here(Audience::Socket(socket), Event::OnlineUsers(online));
+        let list = {
+            let mut users = self.presence.lock();
+            users.changed.remove(&(user, socket));
+            users.list_for(user, socket)
+        };
+        if let Some(list) = list {
+            self.outbox.tell_here(Audience::Socket(socket), Event::OnlineUsers(list));
+        }
+    }
+
+    /// The list of a user has changed: the sockets are told, at once or when that is due.
+    fn change_list(&self, user: UserId) {
+        {
+            let mut users = self.presence.lock();
+            let Some(entry) = users.here.get(&user) else { return };
+            let sockets: Vec<_> = entry.sockets.keys().map(|socket| (user, *socket)).collect();
+            users.changed.extend(sockets);
+        }
+        self.tell_due_lists();
+    }
+
+    fn tell_due_lists(&self) {
+        let due = self.presence.lock().due_lists();
+        for (socket, list) in due {
+            self.outbox.tell_here(Audience::Socket(socket), Event::OnlineUsers(list));
+        }
+    }
+
+    /// Tells the lists that had to wait, each as it is then.
+    pub async fn tell_lists(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(LOOK);
+        loop {
+            tick.tick().await;
+            self.tell_due_lists();
+        }
     }
 
     /// A socket of a user is gone. When it was the last one, and none comes within the grace time, the contacts are told.
@@ -129,7 +191,7 @@ impl Chat {
         let departure = {
             let mut users = self.presence.lock();
             let Some(entry) = users.here.get_mut(&user) else { return };
-            if !entry.sockets.remove(&socket) || !entry.sockets.is_empty() {
+            if entry.sockets.remove(&socket).is_none() || !entry.sockets.is_empty() {
                 return;
             }
             entry.departures += 1;
@@ -175,14 +237,10 @@ impl Chat {
 
     /// Tells a user who is here which contacts came and went, and who is online now.
     pub(super) fn tell_changes<'a>(&self, user: UserId, changes: impl Iterator<Item = &'a Change>) {
-        let online = {
-            let users = self.presence.lock();
-            if !users.here.contains_key(&user) {
-                return;
-            }
-            users.online_contacts(user)
-        };
-        self.outbox.tell_here(Audience::Users(vec![user]), Event::OnlineUsers(online));
+        if !self.presence.lock().here.contains_key(&user) {
+            return;
+        }
+        self.change_list(user);
         for (contact, name, last_seen) in changes {
             let event = Event::Presence { user: *contact, name: name.clone(), last_seen: *last_seen };
             self.outbox.tell_here(Audience::Users(vec![user]), event);

@@ -152,6 +152,7 @@ pub struct Limits {
     pub events: Rate,
     pub writes: Rate,
     pub searches: Rate,
+    pub conversations: NonZeroU32,
     pub logins: NonZeroU32,
     #[serde(with = "duration")]
     pub login_window: Duration,

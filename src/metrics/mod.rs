@@ -69,8 +69,19 @@ const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 /// The methods that are told apart; a client may make up others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The limits, each of which is shown before anything was over it.
-const LIMITS: [&str; 10] =
-    ["sends", "events", "writes", "searches", "requests", "logins", "handshakes", "guest_events", "inbound_queue", "writer_queue"];
+const LIMITS: [&str; 11] = [
+    "sends",
+    "events",
+    "writes",
+    "searches",
+    "conversations",
+    "requests",
+    "logins",
+    "handshakes",
+    "guest_events",
+    "inbound_queue",
+    "writer_queue",
+];
 /// What is none of a fixed list.
 pub const OTHER: &str = "other";
 

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::clock::{self, Timestamp};
 use crate::error::Error;
@@ -23,18 +24,24 @@ use crate::wire;
 
 /// The state of each part, and since when it is in it, as far as anybody has looked: at least once a second.
 #[derive(Default)]
-pub struct Health(Mutex<BTreeMap<&'static str, (&'static str, Timestamp)>>);
+pub struct Health {
+    parts: Mutex<BTreeMap<&'static str, (&'static str, Timestamp)>>,
+    /// The numbers, when they cost much and were asked for lately.
+    numbers: tokio::sync::Mutex<Option<(Instant, String)>>,
+}
 
 const OK: &str = "ok";
 const AWAY: &str = "away";
 /// No batch takes longer while the database answers: it is given 4 s by itself.
 const STUCK: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
+/// It takes a millisecond to look at a thousand sockets.
+const MANY: usize = 100;
 
 impl Health {
     /// Notes the state of a part.
     fn note(&self, part: &'static str, state: &'static str) {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let known = parts.entry(part).or_insert_with(|| (state, clock::now()));
         if known.0 != state {
             *known = (state, clock::now());
@@ -42,7 +49,7 @@ impl Health {
     }
 
     fn parts(&self) -> BTreeMap<&'static str, (&'static str, Timestamp)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -129,11 +136,25 @@ pub async fn readyz(State(api): State<Context>) -> Response {
     (status = 200, description = "The numbers", body = String, content_type = "application/openmetrics-text"),
 ))]
 pub async fn metrics(State(api): State<Context>) -> Response {
+    // All who ask at a time share one look; of many sockets, each of which is looked at, those who ask within a second.
+    let mut last = api.health.numbers.lock().await;
+    let text = match last.take().filter(|(at, _)| at.elapsed() < LOOK) {
+        Some(recent) => last.insert(recent).1.clone(),
+        None => {
+            let text = look_at_all(&api).await;
+            *last = (api.hub.count() >= MANY).then(|| (clock::instant(), text.clone()));
+            text
+        }
+    };
+    ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text).into_response()
+}
+
+async fn look_at_all(api: &Context) -> String {
     let numbers = &api.metrics;
-    for (part, (state, _)) in parts(&api).await {
+    for (part, (state, _)) in parts(api).await {
         numbers.up.get_or_create(&[("part", part)]).set((state == OK).into());
     }
-    count_sockets(&api);
+    count_sockets(api);
     numbers.users_online.set(count(api.chat.count_online()));
     let writer = api.chat.writer();
     numbers.queued.get_or_create(&[("queue", "writer")]).set(count(writer.queued()));
@@ -144,7 +165,7 @@ pub async fn metrics(State(api): State<Context>) -> Response {
         numbers.queued.get_or_create(&[("queue", "nodes")]).set(count(linked.queued()));
         Metrics::total(&numbers.reconnections, ("part", "redis"), linked.reconnections());
     }
-    ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], numbers.text()).into_response()
+    numbers.text()
 }
 
 fn count_sockets(api: &Context) {

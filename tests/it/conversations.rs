@@ -198,3 +198,24 @@ async fn a_moment_at_either_end_of_time_is_one_like_any_other() {
         app.get(&format!("/api/messaging/conversations?before={beyond}"), &ann).await.refused(400, "invalid_payload");
     }
 }
+
+#[tokio::test]
+async fn a_user_opens_so_many_new_conversations_in_an_hour_and_finds_the_old_ones_all_the_same() {
+    let app = TestApp::with("[limits]\nconversations = 3").await;
+    let ann = app.user("ann").await;
+    let mut others = Vec::new();
+    for n in 0..5 {
+        others.push(app.user(&format!("user{n}")).await);
+    }
+    for (n, other) in others.iter().enumerate() {
+        let answer = app.post(ROUTE, &ann, json!({"otherUserId": other.id})).await;
+        if n < 3 {
+            assert_eq!(answer.status, 201, "{answer:?}");
+        } else {
+            answer.refused(429, "rate_limited");
+            assert!(answer.header("retry-after").is_some_and(|seconds| seconds != "0"), "{answer:?}");
+        }
+    }
+    assert_eq!(app.post(ROUTE, &ann, json!({"otherUserId": others[0].id})).await.status, 200, "one that there is");
+    assert_eq!(app.post(ROUTE, &others[4], json!({"otherUserId": ann.id})).await.status, 201, "another user is not concerned");
+}

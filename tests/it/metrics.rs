@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::support::{CUT_OFF, DEADLINE, TestApp, token};
+use crate::support::{CUT_OFF, DEADLINE, ROOMY, TestApp, token};
 
 /// The samples of an answer, by name and labels.
 struct Metrics {
@@ -244,4 +244,22 @@ async fn the_dashboard_asks_for_nothing_that_does_not_exist() {
     assert!(
         dashboard["uid"].is_string() && dashboard["schemaVersion"].is_u64() && dashboard["templating"]["list"][0]["name"] == "datasource"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_sockets_those_who_ask_at_once_get_the_same_numbers() {
+    let app = TestApp::with(ROOMY).await;
+    let mut sockets = Vec::new();
+    for n in 0..3 {
+        let user = app.user(&format!("user{n}")).await;
+        sockets.extend(futures_util::future::join_all((0..40).map(|_| app.socket(&user))).await);
+    }
+    let scrape = async || app.answer(app.request("GET", "/metrics")).await.ok();
+    let texts = futures_util::future::join_all((0..20).map(|_| scrape())).await;
+    // Each request is counted, so two looks differ.
+    let looks: std::collections::BTreeSet<String> = texts.iter().map(ToString::to_string).collect();
+    assert!(looks.len() < texts.len(), "{} looks for {} who asked", looks.len(), texts.len());
+    drop(sockets);
+    let gone = async { while app.metric("tidings_sockets").await > 0.0 {} };
+    tokio::time::timeout(crate::support::DEADLINE, gone).await.expect("the numbers are those of the moment again");
 }

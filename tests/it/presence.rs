@@ -157,3 +157,29 @@ async fn a_new_conversation_makes_both_sides_contacts_at_once() {
     assert_eq!(b.heard("user-offline").await["userId"], ann.id);
     assert_eq!(b.rest_of("user-online").await, NONE);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_list_comes_at_most_once_a_second_and_then_as_it_is() {
+    const CONTACTS: usize = 30;
+    let app = TestApp::with(&quick()).await;
+    let bob = app.user("bob").await;
+    let mut contacts = Vec::new();
+    for n in 0..CONTACTS {
+        let contact = app.user(&format!("contact{n}")).await;
+        app.conversation(&bob, &contact).await;
+        contacts.push(contact);
+    }
+    let b = online(&app, &bob, &[]).await;
+    let began = tidings::clock::instant();
+    let sockets = futures_util::future::join_all(contacts.iter().map(|contact| app.socket(contact))).await;
+    let all = json!(contacts.iter().map(|contact| contact.id).collect::<Vec<_>>());
+    let mut lists = 1;
+    while b.heard("online-users").await != all {
+        lists += 1;
+    }
+    let most = began.elapsed().as_secs() as usize + 1;
+    assert!(lists <= most, "{lists} lists in {most} seconds");
+    let told = b.rest().await;
+    assert_eq!(told.iter().filter(|event| event.name == "user-online").count(), CONTACTS, "each is told of by itself all the same");
+    drop(sockets);
+}

@@ -41,6 +41,7 @@ sends = { per_second = 1000000, burst = 1000000 }
 events = { per_second = 1000000, burst = 1000000 }
 writes = { per_second = 1000000, burst = 1000000 }
 searches = { per_second = 1000000, burst = 1000000 }
+conversations = 1000000
 logins = 1000000
 guest_events = { per_second = 1000000, burst = 1000000 }
 handshakes = { per_second = 1000000, burst = 1000000 }
