@@ -21,6 +21,8 @@ pub(super) struct Presence(Mutex<Users>);
 pub(super) struct Users {
     pub(super) here: HashMap<UserId, Online>,
     pub(super) elsewhere: HashMap<UserId, Elsewhere>,
+    /// Who is in whose contacts, as it was known a moment ago: for those who come while the contacts cannot be read.
+    contact_of: Option<(Instant, HashMap<UserId, Vec<UserId>>)>,
     /// Whose list has changed since it was told.
     changed: HashSet<(UserId, SocketId)>,
 }
@@ -29,6 +31,8 @@ pub(super) struct Users {
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is looked which lists are to be told.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long it is taken to be known who is in whose contacts: to find out is to go through all of them.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// A user with sockets on this node.
 pub(super) struct Online {
@@ -65,6 +69,18 @@ impl Users {
     /// The contacts of a user of this node who are online.
     fn online_contacts(&self, user: UserId) -> Vec<UserId> {
         self.here.get(&user).map_or_else(Vec::new, |u| u.contacts.iter().copied().filter(|c| self.is_online(*c)).collect())
+    }
+
+    /// Those who are here and whose contact a user is.
+    fn contact_of(&mut self, user: UserId) -> Vec<UserId> {
+        if self.contact_of.as_ref().is_none_or(|(at, _)| at.elapsed() >= KNOWN_FOR) {
+            let mut all: HashMap<UserId, Vec<UserId>> = HashMap::new();
+            for (id, entry) in &self.here {
+                entry.contacts.iter().for_each(|contact| all.entry(*contact).or_default().push(*id));
+            }
+            self.contact_of = Some((clock::instant(), all));
+        }
+        self.contact_of.as_ref().and_then(|(_, all)| all.get(&user).cloned()).unwrap_or_default()
     }
 
     /// The list for a socket, which is told it now; nothing when the socket is gone.
@@ -124,8 +140,10 @@ impl Chat {
         let read = self.store.contacts(user).await;
         let is_complete = read.is_ok();
         let mut users = self.presence.lock();
-        let known = || users.here.iter().filter(|(_, other)| other.contacts.contains(&user)).map(|(id, _)| *id).collect();
-        let contacts = read.unwrap_or_else(|_| known());
+        if is_complete {
+            users.contact_of = None;
+        }
+        let contacts = read.unwrap_or_else(|_| users.contact_of(user));
         if let Some(entry) = users.here.get_mut(&user) {
             entry.contacts.extend(contacts);
             entry.is_unread = !is_complete;
