@@ -239,7 +239,7 @@ async fn a_refused_send_succeeds_with_the_same_temp_id_when_it_is_told_to_come_b
 
 #[tokio::test]
 async fn a_user_who_sends_too_fast_is_told_when_to_come_back_and_others_are_not_touched() {
-    let app = TestApp::start().await;
+    let app = TestApp::with("[limits]\nsends = { per_second = 10, burst = 40 }").await;
     let (ann, bob, conversation) = app.pair().await;
     let sockets = [app.socket(&ann).await, app.socket(&ann).await];
     let mut acks = Vec::new();
