@@ -48,12 +48,13 @@ async fn a_claim_counts_when_the_user_was_seen_from_the_same_browser_before_or_a
 #[tokio::test]
 async fn a_guest_without_a_user_agent_counts_by_its_address_where_none_was_told() {
     let app = TestApp::with(ROOMY).await;
-    let user = app.user("ann").await;
+    let (user, bob) = (app.user("ann").await, app.user("bob").await);
+    app.conversation(&bob, &user).await;
+    let b = app.socket(&bob).await;
     request(&app, &user, "whatever").await;
     let guest = app.guest(&[]).await;
     guest.done("user-online", json!(user.id.to_string())).await;
-    app.conversation(&user, &app.user("carl").await).await;
-    assert_eq!(guest.rest().await, [], "the user has a browser, and the guest is none");
+    assert_eq!(b.rest_of("user-online").await, [] as [Value; 0], "the user has a browser, and the guest is none");
     app.get("/api/messaging/unread-count", &user).await.ok();
     counts(&app, &guest, &user).await;
 }

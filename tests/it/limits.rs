@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tidings::clock;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_tungstenite::connect_async;
+use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::support::{Answer, DEADLINE, Database, Process, ROOMY, TestApp};
 
@@ -105,18 +105,34 @@ async fn who_connects_too_often_gets_429_and_those_who_are_connected_stay() {
 async fn connecting_again_and_again_on_one_websocket_counts_each_time() {
     let app = TestApp::with("[limits]\nhandshakes = { per_second = 1, burst = 5 }").await;
     let ann = app.user("ann").await;
-    let (a, b) = (app.socket(&ann).await, app.guest(&[]).await);
-    for _ in 0..20 {
-        b.frame("41");
-        b.frame("40");
-    }
-    b.closed().await;
+    let a = app.socket(&ann).await;
+    let (mut wire, _) = connect_async(format!("ws://{}/socket.io/?EIO=4&transport=websocket", app.address)).await.expect("connects");
+    let mut connected = 0;
+    let again_and_again = async {
+        loop {
+            if wire.send(Message::text("40")).await.is_err() {
+                return;
+            }
+            loop {
+                let Some(Ok(frame)) = wire.next().await else { return };
+                let text = frame.to_text().unwrap_or_default();
+                if text.starts_with("40") || text.starts_with("44") {
+                    connected += usize::from(text.starts_with("40"));
+                    break;
+                }
+            }
+            assert!(connected < 20, "nobody counts");
+            wire.send(Message::text("41")).await.ok();
+        }
+    };
+    timeout(DEADLINE, again_and_again).await.expect("the connection is ended");
+    assert!(connected >= 2, "{connected}");
     a.fence().await;
 }
 
 #[tokio::test]
 async fn what_a_page_kept_while_it_was_offline_comes_through() {
-    let app = TestApp::start().await;
+    let app = TestApp::with("[limits]\ninbound_queue = 200").await;
     let (ann, bob, conversation) = app.pair().await;
     let (a, b) = (app.socket(&ann).await, app.socket(&bob).await);
     b.done("join-conversation", conversation).await;
