@@ -152,7 +152,7 @@ mod tests {
         let bound = Bound { rows: Some(3), bytes: 10_000 };
         assert_eq!(taken(&[1, 1, 1], bound), 3);
         assert_eq!(taken(&[1, 1, 1, 1], bound), 3);
-        assert_eq!(taken(&[4000, 4000, 1], bound), 2);
+        assert_eq!(taken(&[3900, 3900, 1], bound), 2);
         assert_eq!(taken(&[20_000, 1], bound), 1);
         assert_eq!(taken(&[1; 100], Bound { rows: None, bytes: usize::MAX }), 100);
     }
