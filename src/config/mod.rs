@@ -1,6 +1,7 @@
 //! The settings: what there are. Where they come from stands in `sources`, what they must be like in `check`, how they are shown in `shown`.
 
 mod check;
+mod dotenv;
 mod shown;
 mod sources;
 
@@ -14,10 +15,11 @@ use std::{
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+pub use dotenv::DotEnv;
 pub use shown::{Shown, masked};
 #[cfg(test)]
 pub use sources::DEFAULTS;
-pub use sources::{DotEnv, Loaded};
+pub use sources::Loaded;
 #[cfg(feature = "otlp")]
 pub use sources::{names_a_collector, names_a_service};
 
@@ -33,6 +35,8 @@ pub struct Settings {
     pub database_url: String,
     pub database: Pool,
     pub legacy_upstream: Option<String>,
+    #[serde(with = "duration")]
+    pub legacy_idle: Duration,
     pub redis_url: Option<String>,
     pub redis_channel: String,
     pub accounts: bool,

@@ -1,14 +1,11 @@
 //! Where the settings come from: `config.toml` compiled in, a file over it, a `.env` file over that, the environment over all. Nothing else
 //! reads the environment.
 
-use std::{
-    collections::HashSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Value, ValueKind};
 
-use super::Settings;
+use super::{DotEnv, Settings};
 
 /// The documentation of every setting, with its default.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -31,37 +28,6 @@ pub struct Loaded {
     pub settings: Settings,
     /// The tree of values that they were made of, each with its origin.
     pub(super) root: Value,
-}
-
-/// The variables that came from a `.env` file and not from the environment proper.
-#[derive(Default)]
-pub struct DotEnv(HashSet<String>);
-
-impl DotEnv {
-    /// Adds the `.env` file of the working folder, if there is one, to the environment of this process; what is there already wins. What
-    /// stands in it is not repeated: it may be a secret.
-    ///
-    /// # Errors
-    /// One sentence.
-    pub fn load() -> Result<Self, String> {
-        let sentence = |e: dotenvy::Error| match e {
-            dotenvy::Error::LineParse(..) => "The .env file cannot be read: a line is not NAME=value; quote values with blanks.".to_owned(),
-            _ => "The .env file cannot be read.".to_owned(),
-        };
-        let lines = match dotenvy::from_path_iter(".env") {
-            Err(e) if e.not_found() => return Ok(Self::default()),
-            lines => lines.map_err(sentence)?,
-        };
-        let mut names = HashSet::new();
-        for line in lines {
-            let (name, _) = line.map_err(sentence)?;
-            if variable(&name).is_none() {
-                names.insert(name);
-            }
-        }
-        dotenvy::from_path(".env").map_err(sentence)?;
-        Ok(Self(names))
-    }
 }
 
 /// A variable of the environment.
@@ -93,7 +59,10 @@ impl Loaded {
     /// # Errors
     /// One sentence that names key, value and source.
     pub fn read(file: Option<&Path>, dotenv: &DotEnv) -> Result<Self, String> {
-        Self::read_with(file, |name| Some((variable(name)?, if dotenv.0.contains(name) { ".env" } else { "the environment" })))
+        Self::read_with(file, |name| match variable(name) {
+            Some(value) => Some((value, "the environment")),
+            None => Some((dotenv.get(name)?, ".env")),
+        })
     }
 
     /// As [`read`](Self::read), with another environment, which tells each value and where it stands. An empty one counts as unset.
