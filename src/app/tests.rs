@@ -54,7 +54,8 @@ impl Scene {
         for name in ["ann", "bob"] {
             let (email, password) = (format!("{name}@test.example"), "a good password".to_owned());
             let account = NewAccount { username: name.to_owned(), email, password, role: String::new() };
-            people.push(chat.register(account).await.expect("an account"));
+            let (user, token) = chat.register(account).await.expect("an account");
+            people.push((user, token.expect("a token")));
         }
         let ((bob, b), (_, a)) = people.pop().zip(people.pop()).expect("two");
         let ann = chat.authenticate(&a).await.expect("ann");
@@ -251,4 +252,35 @@ async fn a_writer_that_hangs_is_not_ready_until_it_goes_on() {
     drop(release);
     timeout(DEADLINE, writer("ok")).await.expect("it goes on");
     scene.server.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_made_secret_and_database_are_their_owners_alone_and_a_trivial_secret_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = async |secret: Option<&str>| {
+        let environment = |name: &str| match name {
+            "HOST" => Some("127.0.0.1".to_owned()),
+            "PORT" => Some("0".to_owned()),
+            "DATABASE_URL" => Some(format!("sqlite://{}/t.db", folder.path().display())),
+            "JWT_SECRET" => secret.map(str::to_owned),
+            _ => None,
+        };
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, DEFAULTS).expect("the settings are written");
+        Server::start(Settings::load_with(Some(&file), environment).expect("the settings are good")).await
+    };
+    let sentence = start(Some("hunter2")).await.err().expect("is refused");
+    assert!(sentence.contains("JWT_SECRET") && !sentence.contains("hunter2"), "{sentence}");
+    // Somebody else may have it open.
+    let secret = folder.path().join("t.db.jwt-secret");
+    std::fs::write(&secret, "").expect("a file");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o666)).expect("rights");
+    let server = start(None).await.expect("it starts");
+    for name in ["t.db", "t.db-wal", "t.db-shm", "t.db.jwt-secret"] {
+        let mode = folder.path().join(name).metadata().unwrap_or_else(|e| panic!("{name}: {e}")).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    server.stop().await;
 }

@@ -43,10 +43,12 @@ impl Chat {
         self.limits.check_login(from)
     }
 
-    /// Opens an account and returns it with a token. Refused: a bad field, an e-mail address that is taken.
-    pub async fn register(&self, new: NewAccount) -> Result<(User, String)> {
+    /// Opens an account and returns it with a token, unless it has to be let in first. Refused: a bad field, an e-mail address that is taken. Where
+    /// the old backend had its accounts its rules hold, too.
+    pub async fn register(&self, new: NewAccount) -> Result<(User, Option<String>)> {
         let (username, email) = (new.username.trim().to_owned(), new.email.trim().to_lowercase());
         let role = match new.role.trim().to_lowercase().as_str() {
+            "" if self.store.is_adopted() => return Err(Error::invalid("Role is required")),
             "" | TRAVELLER => TRAVELLER,
             AGENCY => AGENCY,
             _ => return Err(Error::invalid("role must be traveller or agency")),
@@ -60,20 +62,46 @@ impl Chat {
         if !email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty()) {
             return Err(Error::invalid("email is not an e-mail address"));
         }
+        if self.store.is_adopted() && username.chars().count() < 3 {
+            return Err(Error::invalid("Username must be at least 3 characters"));
+        }
+        if self.store.is_adopted() && new.password.chars().count() < 6 {
+            return Err(Error::invalid("Password must be at least 6 characters"));
+        }
         if [&username, &email, &new.password].iter().any(|text| text.contains('\0')) {
             return Err(Error::invalid("a field contains a NUL character"));
+        }
+        if username.chars().chain(email.chars()).any(|c| c.is_control() || is_hidden(c)) {
+            return Err(Error::invalid("username and email may not have control characters"));
         }
         let password = new.password;
         let password_hash = self.hash(move || bcrypt::hash(password, COST)).await?;
         let row = NewUser { username, email, password_hash, role: role.to_owned(), created_at: clock::now() };
         let row = self.writer.insert(self.store.new_user(&row), |_| ()).await?;
         if !row.is_new {
-            return Err(Error::Conflict("Email is already registered"));
+            let is_adopted = self.store.is_adopted();
+            return Err(if is_adopted { Error::invalid("Email already exists") } else { Error::Conflict("Email is already registered") });
         }
         let id = UserId(row.id);
         let user = self.store.find_user(id).await?.ok_or_else(|| Error::internal("a new user is not found"))?;
-        let token = self.sign(id, user.role.as_deref())?;
-        Ok((user, token))
+        let token = self.require_let_in(&user).ok().map(|()| self.sign(id, user.role.as_deref())).transpose()?;
+        Ok((self.completed(user), token))
+    }
+
+    /// Refused: where the old backend had its accounts, an agency that no admin has let in, whatever token it has.
+    pub(super) fn require_let_in(&self, user: &User) -> Result<()> {
+        let is_awaited = self.store.is_adopted() && user.role.as_deref() == Some(AGENCY);
+        match user.verified {
+            ..0 if is_awaited => Err(Error::Forbidden("Your account was rejected")),
+            0 if is_awaited => Err(Error::Forbidden("Pending admin approval")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Without an old backend there is no page on which a profile could be completed, and G2 would ask for it after every login.
+    fn completed(&self, mut user: User) -> User {
+        user.is_profile_completed |= self.settings.legacy_upstream.is_none();
+        user
     }
 
     /// Logs in and returns the account with a token. Refused, all in the same words: an unknown address, a wrong password, the wrong door; and whoever is
@@ -92,16 +120,14 @@ impl Chat {
         if self.is_banned(user.id) {
             return Err(Error::Forbidden("This account is banned"));
         }
-        if kind == LoginKind::Agency && !user.verified && self.store.is_adopted() {
-            return Err(Error::Forbidden("Pending admin approval"));
-        }
+        self.require_let_in(&user)?;
         let token = self.sign(user.id, user.role.as_deref())?;
-        Ok((user, token))
+        Ok((self.completed(user), token))
     }
 
     /// The caller's own account.
     pub async fn me(&self, actor: &Actor) -> Result<User> {
-        self.store.find_user(actor.id).await?.ok_or(Error::Unauthorized("User no longer exists"))
+        self.store.find_user(actor.id).await?.map(|user| self.completed(user)).ok_or(Error::Unauthorized("User no longer exists"))
     }
 
     /// A token for a user, as register and login give it out.
@@ -114,6 +140,11 @@ impl Chat {
         let _permit = self.hashing.acquire().await.map_err(Error::internal)?;
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(Error::internal)
     }
+}
+
+/// Characters that turn the direction of what follows, or break its line: a name could look like another one, or like two lines.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Chat {
         })
     }
 
-    /// The actor behind a token. Refused: a token that proves nothing or has expired, a user who does not exist or is banned.
+    /// The actor behind a token. Refused: a token that proves nothing or has expired, a user who does not exist, is banned or is not let in yet.
     pub async fn authenticate(&self, token: &str) -> Result<Actor> {
         self.authenticate_counted(token, None).await
     }
@@ -123,6 +123,7 @@ impl Chat {
         let actor = |name| Actor { id: claims.user, name, is_admin: claims.is_admin, expires_at: claims.expires_at };
         match self.store.find_user(claims.user).await {
             Ok(Some(user)) => {
+                self.require_let_in(&user)?;
                 let name: Arc<str> = user.username.into();
                 self.users.insert(claims.user, (name.clone(), clock::instant()));
                 Ok(actor(name))
@@ -147,7 +148,10 @@ impl Chat {
             return Ok(());
         }
         let name = match tokio::time::timeout(BRIEFLY, self.store.find_user(actor.id)).await {
-            Ok(Ok(Some(user))) => user.username.into(),
+            Ok(Ok(Some(user))) => {
+                self.require_let_in(&user)?;
+                user.username.into()
+            }
             Ok(Ok(None)) => return Err(Error::Unauthorized("User no longer exists")),
             // Whoever was there stays, so that typing and presence go on while the database is away.
             Ok(Err(_)) | Err(_) => self.current_name(actor),

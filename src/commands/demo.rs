@@ -53,10 +53,8 @@ async fn populate(chat: &Arc<Chat>) -> Result<Vec<(Actor, String, String)>> {
         super::say(&format!("demo: registering {name}, {} of {}", n + 1, USERS.len()));
         let email = format!("{name}@demo.example");
         let account = NewAccount { username: name.to_owned(), email: email.clone(), password: PASSWORD.to_owned(), role: role.to_owned() };
-        let (user, mut token) = chat.register(account).await?;
-        if name == "cleo" {
-            token = chat.sign(user.id, Some("admin"))?;
-        }
+        let (user, _) = chat.register(account).await?;
+        let token = chat.sign(user.id, Some(if name == "cleo" { "admin" } else { role }))?;
         people.push((chat.authenticate(&token).await?, email, token));
     }
     super::say("demo: writing two conversations and a ticket");

@@ -47,7 +47,7 @@ pub struct Login {
 
 /// Opens an account.
 #[utoipa::path(post, path = "/api/auth/register", tag = "accounts", security(()), request_body = Register, responses(
-    (status = 201, description = "The account, logged in", body = Session),
+    (status = 201, description = "The account, logged in; with an adopted database, an agency that an admin has to let in first has no token yet", body = Session),
     (status = 409, description = "The e-mail address is taken"),
 ))]
 pub async fn register(State(api): State<Context>, _: Attempt, Body(body): Body<Register>) -> Result<Response> {
@@ -70,7 +70,7 @@ pub async fn login_traveller(State(api): State<Context>, _: Attempt, body: Body<
 #[utoipa::path(post, path = "/api/auth/agency/login", tag = "accounts", security(()), request_body = Login, responses(
     (status = 200, description = "Logged in", body = Session),
     (status = 401, description = "Wrong, without saying what"),
-    (status = 403, description = "The account is banned, or, with an adopted database, not verified by an admin yet"),
+    (status = 403, description = "Banned, or, with an adopted database, not let in by an admin yet, or rejected"),
 ))]
 pub async fn login_agency(State(api): State<Context>, _: Attempt, body: Body<Login>) -> Result<Json<Session>> {
     login(api, LoginKind::Agency, body).await
@@ -78,7 +78,7 @@ pub async fn login_agency(State(api): State<Context>, _: Attempt, body: Body<Log
 
 async fn login(api: Context, kind: LoginKind, Body(body): Body<Login>) -> Result<Json<Session>> {
     let (user, token) = api.chat.login(kind, &body.email, body.password).await?;
-    Ok(Json(Session::new(user, token)))
+    Ok(Json(Session::new(user, Some(token))))
 }
 
 /// The caller's own account.

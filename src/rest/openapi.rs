@@ -94,9 +94,9 @@ impl Refusals {
             Error::MessageTooLong(10_000),
             Error::Unauthorized("Authentication token is required"),
             Error::TokenExpired,
-            Error::Forbidden("You are not a participant of this conversation"),
+            Error::Forbidden("You are not part of this conversation"),
             Error::NotFound("No such id"),
-            Error::Conflict("This e-mail address is taken"),
+            Error::Conflict("Email is already registered"),
             Error::TicketClosed,
             Error::TooLarge,
             Error::UnsupportedMediaType,
@@ -130,13 +130,12 @@ impl Refusals {
         let is_public = operation["security"] == json!([{}]);
         let places: Vec<&str> = operation["parameters"].as_array().into_iter().flatten().filter_map(|p| p["in"].as_str()).collect();
         let (has_id, has_query, has_body) = (places.contains(&"path"), places.contains(&"query"), !operation["requestBody"].is_null());
-        let is_admins = operation["tags"] == json!(["admins"]);
         let is_list = method == "get" && is_list(&operation["responses"]["200"]["content"]["application/json"]["schema"]);
         let Some(responses) = operation["responses"].as_object_mut() else { return };
         for (status, applies) in [
             (400, has_query || has_body),
             (401, !is_public),
-            (403, has_id || is_admins),
+            (403, !is_public),
             (404, has_id),
             (413, has_body),
             (415, has_body),

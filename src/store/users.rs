@@ -23,7 +23,8 @@ pub struct User {
     pub last_name: Option<String>,
     pub date_of_birth: Option<NaiveDate>,
     pub is_profile_completed: bool,
-    pub verified: bool,
+    /// As the old backend counts: above 0 an admin has let the account in, 0 it waits, below 0 it was rejected.
+    pub verified: i64,
 }
 
 /// A user to be.
@@ -49,7 +50,7 @@ impl From<user::Model> for User {
             last_name: row.last_name.map(String::from),
             date_of_birth: row.date_of_birth.map(NaiveDate::from),
             is_profile_completed: row.is_profile_completed.is_some_and(Flag::is_set),
-            verified: row.verified.is_some_and(Flag::is_set),
+            verified: row.verified.unwrap_or_default().0,
         }
     }
 }

@@ -44,8 +44,8 @@ pub struct Profile {
     #[serde(rename = "role_id")]
     #[schema(required, example = 1)]
     role_id: Option<u8>,
-    #[schema(maximum = 1)]
-    verified: u8,
+    /// Above 0 an admin has let the account in, 0 it waits, below 0 it was rejected.
+    verified: i64,
     #[schema(required)]
     avatar: Option<String>,
 }
@@ -63,7 +63,7 @@ impl From<User> for Me {
                 date_of_birth: user.date_of_birth,
                 is_profile_completed: u8::from(user.is_profile_completed),
                 role: user.role,
-                verified: u8::from(user.verified),
+                verified: user.verified,
                 avatar: user.avatar,
             },
         }
@@ -74,9 +74,10 @@ impl From<User> for Me {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// For `Authorization: Bearer`, and for the `auth` of a socket.
+    /// For `Authorization: Bearer`, and for the `auth` of a socket. Missing when an admin has to let the account in first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln")]
-    token: String,
+    token: Option<String>,
     user_id: UserId,
     #[schema(required, example = "traveller")]
     role: Option<String>,
@@ -93,7 +94,7 @@ pub struct Session {
 
 impl Session {
     /// A login of a user.
-    pub fn new(user: User, token: String) -> Self {
+    pub fn new(user: User, token: Option<String>) -> Self {
         Self {
             token,
             user_id: user.id,

@@ -33,7 +33,7 @@ async fn who_registers_can_log_in_and_is_whom_the_token_says() {
     let user = user_of(&new.body);
     let me = json!({"user": {
         "id": user.id, "username": "ann", "email": "ann@test.example", "firstName": null, "lastName": null, "dateOfBirth": null,
-        "isProfileCompleted": 0, "role": "traveller", "role_id": 1, "verified": 0, "avatar": null,
+        "isProfileCompleted": 1, "role": "traveller", "role_id": 1, "verified": 0, "avatar": null,
     }});
     assert_eq!(app.get("/api/auth/me", &user).await.ok(), me);
     let again = post(&app, TRAVELLERS, login(" ANN@test.example ", "a good password")).await.ok();
@@ -87,6 +87,9 @@ async fn what_cannot_be_registered_is_refused() {
         ("username", json!("")),
         ("username", json!("x".repeat(101))),
         ("username", json!("a\0b")),
+        ("username", json!("ann\u{202e}nimda")),
+        ("username", json!("ann\nadmin")),
+        ("username", json!("ann\u{7}")),
         ("email", json!("")),
         ("email", json!("no address")),
         ("email", json!(format!("{}@test.example", "x".repeat(150)))),

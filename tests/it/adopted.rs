@@ -23,8 +23,9 @@ const LEGACY: &[&str] = &[
      created_at datetime DEFAULT CURRENT_TIMESTAMP, updated_at datetime DEFAULT CURRENT_TIMESTAMP)",
     "CREATE TABLE support_messages (id INTEGER PRIMARY KEY AUTOINCREMENT, ticket_id int NOT NULL REFERENCES support_tickets(id) ON DELETE CASCADE, \
      sender_id int NOT NULL, message_text longtext NOT NULL, is_admin tinyint(1) DEFAULT 0, created_at datetime DEFAULT CURRENT_TIMESTAMP)",
-    "INSERT INTO users (id, username, email, password, role, created_at) VALUES (1, 'ann', 'ann@test.example', '-', 'traveller', '2025-01-02 03:04:05'), \
-     (2, 'bob', 'bob@test.example', '-', 'agency', '2025-01-02 03:04:05'), (3, 'carl', 'carl@test.example', '-', NULL, '2025-01-02 03:04:05')",
+    "INSERT INTO users (id, username, email, password, role, verified, created_at) VALUES \
+     (1, 'ann', 'ann@test.example', '-', 'traveller', 0, '2025-01-02 03:04:05'), \
+     (2, 'bob', 'bob@test.example', '-', 'agency', 1, '2025-01-02 03:04:05'), (3, 'carl', 'carl@test.example', '-', NULL, 0, '2025-01-02 03:04:05')",
     "INSERT INTO conversations (id, user1_id, user2_id, created_at, last_message_at, trip_id) VALUES (7, 2, 1, '2025-01-02 03:04:05', NULL, 12)",
     "INSERT INTO messages (conversation_id, sender_id, receiver_id, message_text, is_read, created_at) VALUES \
      (7, 2, 1, 'first', 1, '2025-01-02 03:04:05'), (7, 2, 1, 'second', 0, '2025-01-02 03:04:05'), (7, 2, 1, 'third', NULL, '2025-01-02 03:04:05')",
@@ -85,4 +86,48 @@ async fn tidings_and_the_legacy_backend_write_side_by_side() {
     assert_eq!(a.done("mark-as-read", json!({"conversationId": 7})).await["updated"], 4);
     assert_eq!(app.database.one::<i64>("SELECT COUNT(*) FROM messages WHERE receiver_id = 1 AND is_read = 1").await, 5);
     assert_eq!(a.rest_of("message-failed").await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn an_agency_that_no_admin_has_let_in_has_no_token_and_none_that_counts() {
+    let app = TestApp::adopting(LEGACY, ROOMY).await;
+    let account = json!({"username": "carla", "email": "carla@test.example", "password": "a good password", "role": "agency"});
+    let new = app.answer(app.request("POST", "/api/auth/register").json(&account)).await;
+    assert_eq!((new.status, new.body.get("token")), (201, None), "{new:?}");
+    let id = new.body["userId"].as_i64().expect("an id");
+    let carla = User { id, name: "carla".into(), token: token(id, Some("agency"), std::time::Duration::from_secs(600)) };
+    let login = async || {
+        let body = json!({"email": "carla@test.example", "password": "a good password"});
+        app.answer(app.request("POST", "/api/auth/agency/login").json(&body)).await
+    };
+    for (verified, sentence) in [(0, "Pending admin approval"), (-1, "Your account was rejected")] {
+        app.database.run(&format!("UPDATE users SET verified = {verified} WHERE id = {id}")).await;
+        for answer in [login().await, app.get("/api/messaging/conversations", &carla).await, app.get("/api/auth/me", &carla).await] {
+            answer.refused(403, "forbidden");
+            assert_eq!(answer.body["error"], sentence);
+        }
+        let refusal = app.connect(json!({"token": carla.token}), &[]).await.err();
+        assert!(refusal.as_deref().is_some_and(|why| why.contains(sentence)), "{refusal:?}");
+    }
+    app.database.run(&format!("UPDATE users SET verified = 2 WHERE id = {id}")).await;
+    assert!(login().await.ok()["token"].is_string());
+    assert_eq!(app.get("/api/auth/me", &carla).await.ok()["user"]["verified"], 2, "the number of the row");
+    app.socket(&carla).await.fence().await;
+}
+
+#[tokio::test]
+async fn who_registers_in_a_legacy_database_obeys_its_rules() {
+    let app = TestApp::adopting(LEGACY, ROOMY).await;
+    let register = async |change: (&str, Value)| {
+        let mut account = json!({"username": "carla", "email": "carla@test.example", "password": "secret", "role": "traveller"});
+        account[change.0] = change.1;
+        app.answer(app.request("POST", "/api/auth/register").json(&account)).await
+    };
+    for (field, value) in [("username", json!("ab")), ("password", json!("12345")), ("role", json!(""))] {
+        register((field, value)).await.refused(400, "invalid_payload");
+    }
+    let taken = register(("email", json!("Ann@test.example"))).await;
+    taken.refused(400, "invalid_payload");
+    assert_eq!(taken.body["error"], "Email already exists");
+    assert!(register(("role", json!("traveller"))).await.body["token"].is_string());
 }

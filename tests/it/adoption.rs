@@ -161,6 +161,7 @@ async fn what_is_announced_is_what_is_stored_also_where_the_tables_keep_whole_se
 #[tokio::test]
 async fn a_pair_that_exists_in_the_other_order_gets_no_second_conversation() {
     let Some(app) = adopted().await else { return };
+    app.database.run(&format!("UPDATE users SET verified = 1 WHERE id = {AGENCY}")).await;
     for (one, other) in [(ANN, AGENCY), (AGENCY, ANN)] {
         let answer = app.post("/api/messaging/conversations", &user(one), json!({"otherUserId": other})).await;
         assert_eq!((answer.status, &answer.body["id"]), (200, &json!(AGENCY_ANN)));
