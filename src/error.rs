@@ -47,6 +47,12 @@ pub enum Error {
     /// The database is away; the same call may succeed later.
     #[error("The service is temporarily unavailable, please retry")]
     Unavailable,
+    /// The old backend behind this server cannot be reached, or broke off.
+    #[error("The backend behind this server does not answer")]
+    UpstreamFailed,
+    /// The old backend behind this server takes too long.
+    #[error("The backend behind this server does not answer")]
+    UpstreamTimeout,
     /// A fault of the server; the cause is for the log only.
     #[error("Internal server error")]
     Internal(Arc<str>),

@@ -6,6 +6,7 @@ pub mod chat;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+mod cors;
 pub mod error;
 mod faults;
 pub mod finding;

@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, Settings};
 
@@ -19,6 +19,8 @@ pub struct Log {
 /// One sentence, when the filter is none or the collector's address cannot be read.
 pub fn start(settings: &Settings) -> Result<Log, String> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|e| format!("The configuration is wrong: `log` is not a filter: {e}."))?;
+    // What it says of an upstream that does not answer, the proxy says once and in its own words.
+    let filter = filter.add_directive("axum_reverse_proxy=off".parse().map_err(|e: ParseError| e.to_string())?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match settings.log_format {
         LogFormat::Text => lines.boxed(),

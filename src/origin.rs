@@ -1,6 +1,9 @@
 //! Which web origins may use the server, and which address a request comes from. One implementation for REST, polling and websocket.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Once,
+};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -27,6 +30,14 @@ impl Origins {
         let Some(origin) = origin.to_str().ok().and_then(Origin::parse).filter(|o| !o.any_label) else { return false };
         origin.is_own(host) || self.0.iter().any(|pattern| pattern.matches(&origin))
     }
+
+    /// Whether a request would make a websocket for a site that is not allowed: CORS does not hold those back.
+    pub fn is_foreign_upgrade(&self, headers: &HeaderMap) -> bool {
+        let protocols = headers.get_all(header::UPGRADE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        let is_upgrade = protocols.into_iter().any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"));
+        let origin = headers.get(header::ORIGIN);
+        is_upgrade && origin.is_some_and(|origin| !self.allow(origin, headers.get(header::HOST)))
+    }
 }
 
 /// Whether a request comes from a web page: browsers send an `Origin`, and so do some libraries, which name the server's own address.
@@ -35,6 +46,9 @@ pub fn is_browser(headers: &HeaderMap) -> bool {
     let is_own = origin.to_str().ok().and_then(Origin::parse).is_some_and(|origin| origin.is_own(headers.get(header::HOST)));
     !is_own || headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
+
+/// What a site is told that is not allowed.
+pub const FOREIGN: &str = "Origin not allowed";
 
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
@@ -110,13 +124,21 @@ impl Proxies {
             if !self.trust(client) {
                 break;
             }
-            match hop.parse::<IpAddr>() {
-                Ok(address) => client = address.to_canonical(),
-                Err(_) => break,
-            }
+            let Some(address) = address_of(hop) else {
+                static WARNED: Once = Once::new();
+                WARNED.call_once(|| tracing::warn!("a proxy sends an X-Forwarded-For that is no address: its own counts for its clients"));
+                break;
+            };
+            client = address.to_canonical();
         }
         client
     }
+}
+
+/// An address, with or without a port: some proxies name it, too.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip())).or_else(bare)
 }
 
 /// The bearer token of an `Authorization` header.
@@ -179,6 +201,9 @@ mod tests {
         assert_eq!(client("10.1.1.1", "1.2.3.4"), "1.2.3.4");
         assert_eq!(client("10.1.1.1", "6.6.6.6, 1.2.3.4, 10.9.9.9"), "1.2.3.4");
         assert_eq!(client("::1", "nonsense"), "::1");
+        assert_eq!(client("10.1.1.1", "203.0.113.9:40000"), "203.0.113.9");
+        assert_eq!(client("10.1.1.1", "[2001:db8::1]:40000, 10.2.2.2:7"), "2001:db8::1");
+        assert_eq!(client("10.1.1.1", "[2001:db8::1]"), "2001:db8::1");
         assert_eq!(client("::ffff:10.1.1.1", "1.2.3.4"), "1.2.3.4");
     }
 }

@@ -1,6 +1,10 @@
 //! What the operating system says of files and limits. Where it is not Unix, it says nothing.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 /// Whether this process may write a file, or make files in a folder.
 #[cfg(unix)]
@@ -52,6 +56,15 @@ pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_ok();
     if raised { limit.maximum } else { limit.current }.unwrap_or(u64::MAX)
+}
+
+/// Makes a file that its owner alone may read, whatever the umask says. One that is there already is an error: others may have it open.
+pub fn create_private(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
 }
 
 /// The folder that a file is in.

@@ -34,7 +34,6 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::open::{Activity, Busy, Most, Open};
-use super::prompt::Prompt;
 use crate::clock;
 use crate::limits::network_of;
 use crate::origin::Proxies;
@@ -171,7 +170,7 @@ async fn serve_one(stream: Stream, peer: Peer, activity: Activity, app: Router, 
         request.extensions_mut().insert(peer.clone());
         let closes = request.headers().get(header::CONNECTION).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
         let is_kept = request.version() == Version::HTTP_11 && !closes;
-        let answer = app.clone().oneshot(request.map(|body| Body::new(Prompt::new(body))));
+        let answer = app.clone().oneshot(request.map(Body::new));
         async move {
             let mut response = answer.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {

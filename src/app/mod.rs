@@ -4,31 +4,33 @@ mod connection;
 mod open;
 mod prompt;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, Method, header, request},
-    middleware::{from_fn_with_state, map_request, map_response},
+    body::Body,
+    extract::Request,
+    http::header::HOST,
+    middleware::{Next, from_fn, from_fn_with_state, map_request},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::net::{TcpListener, TcpSocket};
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
     request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
-    set_header::SetResponseHeaderLayer,
 };
 
 pub use crate::rest::openapi;
 pub use connection::{Link, Peer};
 use open::Most;
+use prompt::Prompt;
 
 use crate::auth::random_hex;
 use crate::chat::{Chat, Outbox};
 use crate::cluster::Cluster;
 use crate::config::Settings;
+use crate::cors::cors;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::origin::{Origins, Proxies};
@@ -179,74 +181,61 @@ fn metrics_alone(context: Context) -> Router {
 fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
     let settings = &context.settings;
     let elsewhere = match &settings.legacy_upstream {
-        Some(upstream) => proxy::routes(context.clone(), upstream),
-        None => Router::new().fallback(rest::not_found),
+        Some(upstream) => proxy::routes(context.clone(), origins.clone(), upstream),
+        None => Router::new().fallback(rest::not_found).layer(from_fn(rest::empty_list_below_api)),
     };
     let panicked = |_| Error::internal("a request handler panicked").into_response();
+    // What is passed on takes its time: the proxy has a patience of its own.
     let api = rest::routes(context.clone(), settings.accounts, settings.limits.body_bytes)
+        .layer(map_request(promptly))
         .merge(elsewhere)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(context.metrics.clone(), rest::observe))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(rest::NewId))
         .layer(map_request(rest::without_odd_id));
-    let app = api.merge(socket::routes(context.clone(), chores)).layer(cors(origins)).layer(map_response(no_cors_for_strangers)).layer(
-        SetResponseHeaderLayer::overriding(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("cross-origin"),
-        ),
-    );
-    rest::taking_slashes(app)
+    let sockets = socket::routes(context.clone(), chores).layer(map_request(promptly));
+    rest::taking_slashes(api.merge(sockets).layer(from_fn(one_host)).layer(from_fn_with_state(origins, cors)))
 }
 
-fn cors(origins: Arc<Origins>) -> CorsLayer {
-    let allow = move |origin: &HeaderValue, parts: &request::Parts| origins.allow(origin, parts.headers.get(header::HOST));
-    let exposed = ["x-error", "x-error-code", "x-has-more", "link", "retry-after", "x-request-id"];
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(allow))
-        .allow_credentials(true)
-        .allow_methods([Method::GET, Method::HEAD, Method::PUT, Method::PATCH, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .expose_headers(exposed.map(HeaderName::from_static))
-        .vary([header::ORIGIN])
+async fn promptly(request: Request) -> Request {
+    request.map(|body| Body::new(Prompt::new(body)))
 }
 
-/// The library names what it would allow even where it allows nothing.
-async fn no_cors_for_strangers(mut response: Response) -> Response {
-    if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        let names: Vec<HeaderName> = response.headers().keys().filter(|n| n.as_str().starts_with("access-control-")).cloned().collect();
-        for name in names {
-            response.headers_mut().remove(name);
-        }
+/// Which of two hosts counts differs from reader to reader (RFC 9112, 3.2): whoever stands behind could take another one than we did.
+async fn one_host(request: Request, next: Next) -> Response {
+    if request.headers().get_all(HOST).iter().nth(1).is_some() {
+        return Error::invalid("A request has one Host").into_response();
     }
-    response
+    next.run(request).await
 }
 
 /// The secret that tokens are signed with: the configured one, or one that an SQLite server makes once and keeps beside its database.
 pub fn secret(settings: &Settings) -> Result<String, String> {
     if let Some(secret) = settings.auth.jwt_secret.as_ref().filter(|s| !s.is_empty()) {
+        // No shorter one is worth the name; `doctor` asks for more, but one that is in use must go on to count.
+        if secret.len() < SHORTEST_SECRET {
+            return Err(format!(
+                "JWT_SECRET has less than {SHORTEST_SECRET} bytes: anybody can find it. Make one by `openssl rand -hex 32`."
+            ));
+        }
         return Ok(secret.clone());
     }
     let database = settings.sqlite_file().ok_or("JWT_SECRET is not set. Set it to the secret that your tokens are signed with.")?;
     let file = secret_file(&database);
     match std::fs::read_to_string(&file) {
         Ok(secret) if !secret.trim().is_empty() => return Ok(secret.trim().to_owned()),
-        _ => {}
+        // Others may have it open: a secret is written into a file of our own only.
+        Ok(_) => std::fs::remove_file(&file).map_err(|e| format!("The empty secret file {} cannot be replaced: {e}.", file.display()))?,
+        Err(_) => {}
     }
     let secret = random_hex::<32>();
-    write_private(&file, &secret).map_err(|e| format!("The secret file {} cannot be written: {e}.", file.display()))?;
+    system::create_private(&file, &secret).map_err(|e| format!("The secret file {} cannot be written: {e}.", file.display()))?;
     tracing::info!(file = %file.display(), "made a random secret for tokens; set JWT_SECRET to use your own");
     Ok(secret)
 }
 
-fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)?.write_all(text.as_bytes())
-}
+const SHORTEST_SECRET: usize = 8;
 
 #[cfg(test)]
 mod tests;

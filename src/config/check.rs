@@ -43,6 +43,9 @@ impl Settings {
         {
             return wrong("legacy_upstream", upstream, "it must be of the form http://host:port");
         }
+        if self.legacy_idle.is_zero() {
+            return wrong("legacy_idle", "0s", "it must be longer than nothing");
+        }
         if self.redis_url.is_some() && self.database_url.starts_with("sqlite:") {
             return wrong(
                 "redis_url",

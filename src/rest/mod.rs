@@ -116,6 +116,11 @@ impl IntoResponse for Error {
     }
 }
 
+/// As [`empty_list_for_browsers`], for what nobody serves here: below `/api` it may have been a list.
+pub async fn empty_list_below_api(request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with("/api/") { empty_list_for_browsers(request, next).await } else { next.run(request).await }
+}
+
 /// The frontends call `.map` on whatever a list route answers: a JSON object leaves the user a white page. A refused browser gets the status
 /// with an empty list, and the reason in headers.
 async fn empty_list_for_browsers(request: Request, next: Next) -> Response {

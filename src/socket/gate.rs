@@ -31,7 +31,7 @@ use crate::app::{Link, Peer};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::network_of;
-use crate::origin::Origins;
+use crate::origin::{FOREIGN, Origins};
 use crate::rest::visitor;
 
 /// The gate before the Socket.IO service.
@@ -115,12 +115,9 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
     let gate = &context.hub.gate;
     let headers = request.headers();
     let is_upgrade = headers.get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if let Some(origin) = headers.get(header::ORIGIN)
-        && is_upgrade
-        && !gate.origins.allow(origin, headers.get(header::HOST))
-    {
+    if gate.origins.is_foreign_upgrade(headers) {
         context.metrics.handshake_refused("origin");
-        return (StatusCode::FORBIDDEN, "Origin not allowed").into_response();
+        return (StatusCode::FORBIDDEN, FOREIGN).into_response();
     }
     let session = session_of(request.uri().query().unwrap_or_default()).map(str::to_owned);
     let Some(sid) = session else {

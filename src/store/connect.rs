@@ -14,6 +14,7 @@ use super::{
     write::Write,
 };
 use crate::config::Pool;
+use crate::system;
 
 /// The connections of a running server: reads never take from the writes, nor the other way round.
 pub struct Pools {
@@ -68,6 +69,10 @@ const HELD: Duration = Duration::from_secs(2);
 /// One connection that is told nothing, for what is done at start. An SQLite file is created when there is none.
 pub async fn open_one(url: &str, patience: Duration) -> Result<DatabaseConnection, DbErr> {
     if is_sqlite(url) {
+        // The log and the index beside it get the rights of the file. What hinders this hinders the driver, which says so.
+        if let Some(file) = sqlite_file(url).filter(|file| !file.exists()) {
+            system::create_private(&file, "").ok();
+        }
         let one = Database::connect(quiet(sqlite::options(url, 1))).await?;
         sqlite::make_no_more_files(&one);
         return Ok(one);

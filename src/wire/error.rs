@@ -20,7 +20,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::Conflict(_) => "conflict",
         Error::TooLarge => "too_large",
         Error::UnsupportedMediaType => "unsupported_media_type",
-        Error::Unavailable => "unavailable",
+        Error::Unavailable | Error::UpstreamFailed | Error::UpstreamTimeout => "unavailable",
         Error::Internal(_) => "internal",
     }
 }
@@ -37,6 +37,8 @@ pub fn status(error: &Error) -> StatusCode {
         Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Error::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Error::UpstreamFailed => StatusCode::BAD_GATEWAY,
+        Error::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

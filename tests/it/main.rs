@@ -36,6 +36,7 @@ mod origins;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outage;
+mod passing_on;
 mod paths;
 mod polling;
 mod presence;
