@@ -6,12 +6,22 @@ use entity::{ConversationId, MessageId, SupportMessageId};
 
 use super::{Audience, Chat, Event, Room};
 use crate::auth::Actor;
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::store::{Bound, Listed};
 
 /// So much of what was missed is read at a time.
 const PAGE: u64 = 1000;
 const PAGE_BYTES: usize = 1_000_000;
+
+/// A position that the tables do not reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Void {
+    /// How far they reach.
+    pub newest: i64,
+    /// The position that holds in its place.
+    pub valid: i64,
+}
 
 impl Chat {
     /// A page of the messages of rooms, as [`since`](Self::since), for a client. What the caller may not see any more is left out.
@@ -53,13 +63,30 @@ impl Chat {
         Ok(found)
     }
 
+    /// Whether a position in a room is void, since the tables do not reach it: they were put back to an earlier state, and give out ids again.
+    /// The newest message from before `seen`, when the position still held, stands in its place.
+    pub async fn void(&self, room: Room, position: i64, seen: Timestamp) -> Result<Option<Void>> {
+        let newest = self.newest_in(room).await?;
+        if newest >= position {
+            return Ok(None);
+        }
+        let valid = match room {
+            Room::Conversation(id) => self.store.newest_message_before(id, seen).await?,
+            Room::Ticket(id) => self.store.newest_support_message_before(id, seen).await?,
+        };
+        Ok(Some(Void { newest, valid }))
+    }
+
     /// The id of the newest message of all: what is told later is newer.
     pub async fn newest(&self) -> Result<MessageId> {
         self.store.newest_of_all().await
     }
 
-    /// Tells both users of each conversation with messages newer than `heard`, as far as they are here, that their lists are out of date.
-    pub async fn nudge_since(&self, heard: MessageId) -> Result<()> {
+    /// Tells both users of each conversation with messages newer than `heard`, as far as they are here, that their lists are out of date. `seen`
+    /// is when `heard` was the newest, should the tables not reach that any more.
+    pub async fn nudge_since(&self, heard: MessageId, seen: Timestamp) -> Result<()> {
+        let is_void = self.newest().await? < heard;
+        let heard = if is_void { self.store.newest_of_all_before(seen).await? } else { heard };
         for (conversation, users) in self.store.conversations_since(heard).await? {
             let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
             self.outbox.tell_here(Audience::Users(users.into()), nudge);

@@ -27,6 +27,7 @@ pub use bans::BANNED;
 pub use conversations::Participant;
 pub use guests::Visitor;
 pub use messages::Message;
+pub use missed::Void;
 pub use outbox::{Audience, Event, Fact, NodeId, Outbox, Room, SocketId, TicketNews};
 pub use shares::{AtWork, Share};
 pub use text::{MessageText, Outgoing, TempId};

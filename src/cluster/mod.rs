@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::auth::random_hex;
 use crate::chat::{Audience, Event, Fact, NodeId, Outbox};
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::rest::Linked;
 use crate::socket::{Context, Hub, adopt_guests};
 pub use examine::examine;
@@ -48,7 +48,7 @@ pub struct Cluster {
     is_linked: watch::Sender<bool>,
     /// How often the nodes have come to reach each other.
     links: AtomicU64,
-    /// The id of the newest message that this node knows of.
+    /// The id of the message that was told last.
     newest: AtomicI64,
 }
 
@@ -71,7 +71,7 @@ const BEATS: usize = 10;
 struct Ear {
     peers: Peers,
     /// How far messages had come at the last beats.
-    beats: VecDeque<i64>,
+    beats: VecDeque<(i64, Timestamp)>,
     /// Something was missed.
     must_heal: bool,
     /// Somebody asked who is here.
@@ -105,7 +105,7 @@ impl Cluster {
     /// Publishes and listens from now on. Returns when this node is connected, or when it has tried for a while and goes on alone.
     pub async fn start(self: &Arc<Self>, context: Context) {
         if let Ok(newest) = context.chat.newest().await {
-            self.newest.fetch_max(newest.0, Ordering::Relaxed);
+            self.newest.store(newest.0, Ordering::Relaxed);
         }
         let unpublished = self.unpublished.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(unpublished) = unpublished {
@@ -238,15 +238,15 @@ impl Cluster {
         }
         if std::mem::take(&mut ear.must_heal) {
             self.hub.fall_behind();
-            let heard = ear.beats.front().copied().unwrap_or_else(|| self.newest.load(Ordering::Relaxed));
+            let (heard, seen) = ear.beats.front().copied().unwrap_or_else(|| (self.newest.load(Ordering::Relaxed), clock::now()));
             let chat = context.chat.clone();
             tokio::spawn(async move {
-                while chat.nudge_since(MessageId(heard)).await.is_err() {
+                while chat.nudge_since(MessageId(heard), seen).await.is_err() {
                     tokio::time::sleep(BEAT).await;
                 }
             });
         }
-        ear.beats.push_back(self.newest.load(Ordering::Relaxed));
+        ear.beats.push_back((self.newest.load(Ordering::Relaxed), clock::now()));
         if ear.beats.len() > BEATS {
             ear.beats.pop_front();
         }
@@ -254,7 +254,8 @@ impl Cluster {
 
     fn note(&self, event: &Event) {
         if let Event::Message { message, .. } = event {
-            self.newest.fetch_max(message.id.0, Ordering::Relaxed);
+            // Not the greatest: when the tables are put back, ids are given out again.
+            self.newest.store(message.id.0, Ordering::Relaxed);
         }
     }
 }

@@ -176,7 +176,9 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
         return;
     }
     if let Some(restored) = restored.as_deref().filter(|_| conn.actor.is_some()) {
-        context.hub.follow(&conn, &restored.following, true);
+        let entered = context.hub.follow(&conn, &restored.following);
+        // Where nothing can be read the replay fails, too, and cuts the socket.
+        events::settle(context, &conn, &entered).await.ok();
         recovery::replay(context, &conn, restored).await;
         recovery::remember(context, &conn).await;
     }

@@ -20,6 +20,7 @@ use super::adapter::{Line, QueueFull};
 use super::backlog::Backlog;
 use super::nudges::Nudges;
 use super::places::Place;
+use super::recent::Recent;
 use super::recovery::{self, Following, message_of};
 use super::tally::Tally;
 use super::{Context, Hub};
@@ -87,14 +88,21 @@ pub struct State {
     pub held: Option<Vec<Event>>,
     /// How many bytes those will be.
     pub held_bytes: usize,
+    /// What it was told as missed, and may yet come live.
+    pub replayed: Recent,
     /// Held back and coalesced nudges.
     pub nudges: Nudges,
 }
 
 impl State {
-    /// Whether the socket was told this message of a room that it follows, or a newer one.
-    pub fn has_heard(&self, event: &Event) -> bool {
-        message_of(event).is_some_and(|(room, id)| self.following.iter().any(|f| f.room == room && id <= f.heard))
+    /// The socket is told a message: that is how far it has heard in the room. An id below the one before is no mistake: the tables may have
+    /// been put back.
+    pub fn reach(&mut self, event: &Event) {
+        if let Some((room, id)) = message_of(event)
+            && let Some(following) = self.following.iter_mut().find(|f| f.room == room)
+        {
+            following.heard = id;
+        }
     }
 }
 
@@ -153,12 +161,7 @@ impl Conn {
     }
 
     /// Sends a message event, with its offset to those who recover.
-    pub fn send_message(&self, state: &mut State, frame: &Frame, event: &Event) -> Result<(), QueueFull> {
-        if let Some((room, id)) = message_of(event)
-            && let Some(following) = state.following.iter_mut().find(|f| f.room == room)
-        {
-            following.heard = following.heard.max(id);
-        }
+    pub fn send_message(&self, state: &State, frame: &Frame) -> Result<(), QueueFull> {
         let offset = self.recovers.then(|| recovery::offset(&state.following));
         self.event(frame.packet(offset.as_deref()))
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use entity::UserId;
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -179,18 +180,33 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
     Ok(Answer::Now(ack::ok()))
 }
 
-/// The socket has exactly these rooms of their kind open.
+/// The socket has exactly these rooms of their kind open. It enters them before their newest messages are read: of what is stored meanwhile,
+/// nothing is in neither.
 async fn follow(context: &Context, conn: &Arc<Conn>, rooms: &[Room]) -> Result<()> {
-    let mut following = Vec::with_capacity(rooms.len());
-    for room in rooms {
-        following.push(Following::new(*room, context.chat.newest_in(*room).await?));
-    }
     let holds = recovery::hold(conn);
-    if context.hub.follow(conn, &following, true) {
+    let following: Vec<Following> = rooms.iter().map(|room| Following::new(*room)).collect();
+    let entered = context.hub.follow(conn, &following);
+    if let Err(error) = settle(context, conn, &entered).await {
+        context.hub.unfollow(conn, &entered);
+        if holds {
+            context.hub.release(conn);
+        }
+        return Err(error);
+    }
+    if context.hub.leave_others(conn, rooms) || !entered.is_empty() {
         context.hub.drop_draft(conn);
         recovery::remember(context, conn).await;
     } else if holds {
         context.hub.release(conn);
+    }
+    Ok(())
+}
+
+/// Finds out where rooms stand that the socket has just entered.
+pub async fn settle(context: &Context, conn: &Conn, rooms: &[Room]) -> Result<()> {
+    let newest = rooms.iter().map(|room| context.chat.newest_in(*room));
+    for (room, newest) in rooms.iter().zip(try_join_all(newest).await?) {
+        context.hub.settle(conn, *room, newest);
     }
     Ok(())
 }

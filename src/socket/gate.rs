@@ -139,7 +139,12 @@ pub async fn pass(State(context): State<Context>, request: Request, next: Next) 
     let mut request = request;
     if request.method() == Method::POST && conn().is_none_or(|conn| conn.actor.is_none()) {
         let (parts, body) = request.into_parts();
-        let Ok(body) = to_bytes(body, STRANGERS_BYTES).await else { return Error::TooLarge.into_response() };
+        let body = match to_bytes(body, STRANGERS_BYTES).await {
+            Ok(body) => body,
+            // A token of that length is no valid one, and its client is to be told so.
+            Err(_) if conn().is_none() => axum::body::Bytes::from_static(b"40{\"token\":\"too long\"}"),
+            Err(_) => return Error::TooLarge.into_response(),
+        };
         request = Request::from_parts(parts, Body::from(body));
     }
     let response = next.run(request).await;

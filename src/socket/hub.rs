@@ -115,9 +115,14 @@ impl Hub {
         self.write().remove(conn)
     }
 
-    /// The socket follows these rooms from now on; with `instead` no others of the same kind. True when that changed something.
-    pub(super) fn follow(&self, conn: &Arc<Conn>, rooms: &[Following], instead: bool) -> bool {
-        self.write().follow(conn, rooms, instead)
+    /// The socket follows these rooms from now on, too. Returns those that are new to it.
+    pub(super) fn follow(&self, conn: &Arc<Conn>, rooms: &[Following]) -> Vec<Room> {
+        self.write().follow(conn, rooms)
+    }
+
+    /// The socket follows no other rooms of the kind of these. True when it did.
+    pub(super) fn leave_others(&self, conn: &Arc<Conn>, rooms: &[Room]) -> bool {
+        self.write().leave_others(conn, rooms)
     }
 
     /// The socket follows these rooms no more.
@@ -241,7 +246,8 @@ impl Hub {
         }
         let is_message = message_of(event).is_some();
         // An answer to one socket is told in any case, news only to those who were not told it as missed.
-        if !matches!(audience, Audience::Socket(_)) && state.has_heard(event) {
+        let is_news = !matches!(audience, Audience::Socket(_));
+        if is_news && state.replayed.contains(event) {
             return;
         }
         let (limits, bytes) = (&self.settings.limits, frames.iter().map(Frame::bytes).sum::<usize>());
@@ -253,7 +259,12 @@ impl Hub {
                 Ok(())
             }
             Some(_) if is_message => Err(QueueFull),
-            _ if is_message => frames.iter().try_for_each(|frame| conn.send_message(&mut state, frame, event)),
+            _ if is_message => {
+                if is_news {
+                    state.reach(event);
+                }
+                frames.iter().try_for_each(|frame| conn.send_message(&state, frame))
+            }
             _ => conn.send(frames),
         };
         drop(state);
@@ -267,7 +278,7 @@ impl Hub {
         let mut state = conn.state();
         state.held_bytes = 0;
         for event in state.held.take().unwrap_or_default() {
-            if state.has_heard(&event) {
+            if state.replayed.contains(&event) {
                 continue;
             }
             if self.send_now(conn, &mut state, &event).is_err() {
@@ -279,7 +290,8 @@ impl Hub {
 
     /// Sends a message event to a socket whose state is in hand.
     pub(super) fn send_now(&self, conn: &Conn, state: &mut State, event: &Event) -> Result<(), QueueFull> {
-        outbound::frames(event).iter().try_for_each(|frame| conn.send_message(state, frame, event))
+        state.reach(event);
+        outbound::frames(event).iter().try_for_each(|frame| conn.send_message(state, frame))
     }
 }
 

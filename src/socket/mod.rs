@@ -11,6 +11,7 @@ mod hub;
 mod nudges;
 mod order;
 mod places;
+mod recent;
 mod recovery;
 mod registry;
 mod tally;

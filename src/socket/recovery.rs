@@ -4,12 +4,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use entity::{ConversationId, MessageId, TicketId, UserId};
 
 use super::Context;
 use super::conn::Conn;
 use crate::auth::random_hex;
-use crate::chat::{Audience, Event, Outbox, Room, Visitor};
+use crate::chat::{Audience, Event, Outbox, Room, Visitor, Void};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::Session;
@@ -20,21 +21,26 @@ use crate::store::jobs::Done;
 pub struct Following {
     /// Which room.
     pub room: Room,
-    /// The id of its newest message when the socket joined: what came before is not missed.
-    pub since: i64,
-    /// The id of the newest message there that the socket was told; 0 for none. A room's messages are told in the order of their ids.
+    /// The id of its newest message when the socket joined: what came before is not missed. None until that is read.
+    pub since: Option<i64>,
+    /// The id of the message there that the socket was told last; 0 for none. A room's messages are told in the order of their ids.
     pub heard: i64,
 }
 
 impl Following {
-    /// A room that is joined now, when `newest` is the newest message there.
-    pub fn new(room: Room, newest: i64) -> Self {
-        Self { room, since: newest, heard: 0 }
+    /// A room that is entered now.
+    pub fn new(room: Room) -> Self {
+        Self { room, since: None, heard: 0 }
     }
 
     /// What is newer than this was missed by a socket that is cut off now.
     pub fn reached(&self) -> i64 {
-        self.since.max(self.heard)
+        if self.heard > 0 { self.heard } else { self.since.unwrap_or_default() }
+    }
+
+    /// What the socket has heard or joined after is not in the tables any more.
+    pub fn put_back(&mut self, to: i64) {
+        (self.since, self.heard) = (Some(to), 0);
     }
 }
 
@@ -64,6 +70,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LITTLE: u64 = 64 * 1024;
 /// What a socket follows is saved at once a few times, and then so often at most: somebody may open chats as quickly as events are let in.
 const SAVES: (u32, Duration) = (4, Duration::from_secs(1));
+
+/// Tables that keep whole seconds have a message up to one second earlier than it was stored.
+const SLACK: TimeDelta = TimeDelta::seconds(1);
 
 /// The form in which a guest's session is stored: it follows nothing, and is worth something only where it was corroborated.
 fn guest_form(visitor: Visitor) -> String {
@@ -127,7 +136,18 @@ pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&
             Room::Ticket(id) => context.chat.require_ticket(actor, id).await.map(drop),
         };
         match allowed {
-            Ok(()) => restored.following.push(Following { room, since, heard: heard.get(&room).copied().unwrap_or_default() }),
+            Ok(()) => {
+                let claimed = heard.get(&room).copied().unwrap_or_default();
+                let mut following = Following { room, since: Some(since), heard: if claimed > since { claimed } else { 0 } };
+                // Used when it was cut off, or a little before.
+                let seen = session.used_at.checked_sub_signed(SLACK).unwrap_or(session.used_at);
+                if let Some(Void { newest, valid }) = context.chat.void(room, following.reached(), seen).await? {
+                    // After it had joined, the tables were put back, and it heard what was new: that position holds.
+                    let holds = |position: &i64| (1..=newest).contains(position);
+                    following.put_back(Some(claimed).filter(holds).unwrap_or(valid.max(Some(since).filter(holds).unwrap_or_default())));
+                }
+                restored.following.push(following);
+            }
             Err(Error::Forbidden(_) | Error::NotFound(_)) => {}
             Err(e) => return Err(e),
         }
@@ -192,8 +212,11 @@ fn session(conn: &Conn) -> Option<Session> {
     }
     let mut state = conn.state();
     let user = conn.actor.as_ref().map(|actor| actor.id).or(state.guest_of)?;
-    let follows =
-        if conn.actor.is_none() { guest_form(conn.visitor) } else { positions(state.following.iter().map(|f| (f.room, f.since))) };
+    let follows = if conn.actor.is_none() {
+        guest_form(conn.visitor)
+    } else {
+        positions(state.following.iter().map(|f| (f.room, f.since.unwrap_or_default())))
+    };
     let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
     state.is_unsaved = false;
     state.saves_until = state.saves_until.max(Some(clock::instant())).map(|until| until + SAVES.1);
@@ -210,6 +233,7 @@ pub async fn replay(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
         // It must not hear what is new and never what it missed: it shall try again.
         let Ok(page) = context.chat.missed(actor, &rooms).await else { return context.hub.cut_for(conn, "unavailable") };
         for event in &page.rows {
+            conn.state().replayed.note(event);
             if !patiently(conn, || context.hub.send_now(conn, &mut conn.state(), event).is_ok()).await {
                 return context.hub.cut(conn);
             }
@@ -256,8 +280,8 @@ mod tests {
     #[test]
     fn how_far_rooms_were_heard_is_written_and_read_back() {
         let following = [
-            Following { room: Room::Conversation(ConversationId(7)), since: 12, heard: 0 },
-            Following { room: Room::Ticket(TicketId(5)), since: 1, heard: 3 },
+            Following { room: Room::Conversation(ConversationId(7)), since: Some(12), heard: 0 },
+            Following { room: Room::Ticket(TicketId(5)), since: Some(1), heard: 3 },
         ];
         assert_eq!(offset(&following), "c7@12,t5@3");
         let read: Vec<_> = parse_positions("c7@12,t5@3").collect();

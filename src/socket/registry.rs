@@ -1,14 +1,11 @@
 //! Where the sockets of this node are found: by number, by user, by room. Who is told what is not decided here.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use entity::UserId;
 
 use super::conn::Conn;
-use super::order::{Order, SharedOrder};
+use super::order::SharedOrder;
 use super::recovery::Following;
 use crate::chat::{Audience, Room, SocketId};
 use crate::limits::network_of;
@@ -38,7 +35,7 @@ fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Conn>>>, key: 
 impl Registry {
     fn enter(&mut self, following: Following, conn: &Arc<Conn>) {
         self.rooms.entry(following.room).or_default().push(conn.clone());
-        self.orders.entry(following.room).or_insert_with(|| Arc::new(Mutex::new(Order::since(following.reached()))));
+        self.orders.entry(following.room).or_default();
     }
 
     fn leave(&mut self, room: Room, socket: SocketId) {
@@ -102,29 +99,30 @@ impl Registry {
         was_known
     }
 
-    /// The socket follows these rooms from now on; with `instead` no others of the same kind. True when that changed something.
-    pub fn follow(&mut self, conn: &Arc<Conn>, rooms: &[Following], instead: bool) -> bool {
+    /// The socket follows these rooms from now on, too. Returns those that are new to it.
+    pub fn follow(&mut self, conn: &Arc<Conn>, rooms: &[Following]) -> Vec<Room> {
+        let mut entered = Vec::new();
         if conn.is_gone() {
-            return false;
+            return entered;
         }
         let mut state = conn.state();
-        let mut changed = false;
-        if let Some(first) = rooms.first().filter(|_| instead) {
-            let same_kind = |room: &Room| std::mem::discriminant(room) == std::mem::discriminant(&first.room);
-            let stays = |f: &mut Following| !same_kind(&f.room) || rooms.iter().any(|r| r.room == f.room);
-            for left in state.following.extract_if(.., |f| !stays(f)) {
-                self.leave(left.room, conn.id);
-                changed = true;
-            }
-        }
         for new in rooms {
             if !state.following.iter().any(|f| f.room == new.room) {
                 state.following.push(*new);
                 self.enter(*new, conn);
-                changed = true;
+                entered.push(new.room);
             }
         }
-        changed
+        entered
+    }
+
+    /// The socket follows no other rooms of the kind of these. True when it did.
+    pub fn leave_others(&mut self, conn: &Arc<Conn>, rooms: &[Room]) -> bool {
+        let Some(first) = rooms.first() else { return false };
+        let goes = |f: &mut Following| std::mem::discriminant(&f.room) == std::mem::discriminant(first) && !rooms.contains(&f.room);
+        let left: Vec<Following> = conn.state().following.extract_if(.., goes).collect();
+        left.iter().for_each(|f| self.leave(f.room, conn.id));
+        !left.is_empty()
     }
 
     /// The socket follows these rooms no more.

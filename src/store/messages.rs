@@ -109,6 +109,20 @@ impl Store {
         rows.first().map_or(Ok(MessageId(0)), |row| row.try_get_by_index(0)).map_err(failure)
     }
 
+    /// The id of the newest message of all from before a moment, or 0.
+    pub async fn newest_of_all_before(&self, moment: Timestamp) -> Result<MessageId> {
+        let sql = "SELECT id FROM messages WHERE created_at < ? ORDER BY id DESC LIMIT 1";
+        let rows = self.rows(sql, vec![moment.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map(MessageId).map_err(failure)
+    }
+
+    /// The id of the newest message of a conversation from before a moment, or 0.
+    pub async fn newest_message_before(&self, conversation: ConversationId, moment: Timestamp) -> Result<i64> {
+        let sql = "SELECT id FROM messages WHERE conversation_id = ? AND created_at < ? ORDER BY id DESC LIMIT 1";
+        let rows = self.rows(sql, vec![conversation.into(), moment.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+    }
+
     /// The conversations that have messages newer than this one, with their users.
     pub async fn conversations_since(&self, heard: MessageId) -> Result<Vec<(ConversationId, [UserId; 2])>> {
         let sql = "SELECT c.id, c.user1_id, c.user2_id FROM conversations c \

@@ -171,6 +171,13 @@ impl Store {
         self.listed(query.build(self.backend()), bound, read_support_message).await
     }
 
+    /// The id of the newest message of a ticket from before a moment, or 0.
+    pub async fn newest_support_message_before(&self, ticket: TicketId, moment: Timestamp) -> Result<i64> {
+        let sql = "SELECT id FROM support_messages WHERE ticket_id = ? AND created_at < ? ORDER BY id DESC LIMIT 1";
+        let rows = self.rows(sql, vec![ticket.into(), moment.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
+    }
+
     /// The id of the newest message of a ticket, or 0.
     pub async fn newest_support_message(&self, ticket: TicketId) -> Result<i64> {
         let rows = self.rows("SELECT MAX(id) FROM support_messages WHERE ticket_id = ?", vec![ticket.into()]).await?;

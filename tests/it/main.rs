@@ -39,6 +39,7 @@ mod outage;
 mod passing_on;
 mod paths;
 mod polling;
+mod positions;
 mod presence;
 mod readme;
 mod reads;

@@ -13,7 +13,7 @@ fn settings(redis: &RedisServer) -> String {
 }
 
 /// Two nodes, and their Redis.
-async fn two_nodes() -> Option<(RedisServer, TestApp, TestApp)> {
+pub async fn two_nodes() -> Option<(RedisServer, TestApp, TestApp)> {
     let redis = RedisServer::start().await?;
     let one = TestApp::with(&settings(&redis)).await;
     let two = one.another().await;
@@ -24,7 +24,7 @@ async fn two_nodes() -> Option<(RedisServer, TestApp, TestApp)> {
 }
 
 /// Waits until a node says this of itself.
-async fn becomes(node: &TestApp, status: &str) {
+pub async fn becomes(node: &TestApp, status: &str) {
     let asking = async { while node.answer(node.request("GET", "/readyz")).await.ok()["status"] != status {} };
     timeout(DEADLINE * 3, asking).await.unwrap_or_else(|_| panic!("the node becomes {status}"));
 }

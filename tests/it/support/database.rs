@@ -194,6 +194,17 @@ impl Database {
         self.run(statements[1]).await;
     }
 
+    /// Puts a table back to the state in which `newest` was its newest id, as a restored backup does.
+    pub async fn put_back(&self, table: &str, newest: i64) {
+        self.run(&format!("DELETE FROM {table} WHERE id > {newest}")).await;
+        self.run(&match self.backend {
+            DbBackend::Sqlite => format!("UPDATE sqlite_sequence SET seq = {newest} WHERE name = '{table}'"),
+            DbBackend::MySql => format!("ALTER TABLE {table} AUTO_INCREMENT = {}", newest + 1),
+            _ => format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest})"),
+        })
+        .await;
+    }
+
     /// Lets nobody write messages, conversations and tickets, until [`unlock`](Self::unlock).
     pub async fn lock(&self) {
         let lock = match self.backend {

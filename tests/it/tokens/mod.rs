@@ -116,11 +116,11 @@ async fn a_token_counts_only_where_the_contract_looks_for_it() {
     ] {
         app.answer(request).await.refused(401, "unauthorized");
     }
-    for auth in
-        [json!({"jwt": ann.token}), json!({"Token": ann.token}), json!({"auth": {"token": ann.token}}), json!([{"token": ann.token}])]
-    {
+    for auth in [json!({"jwt": ann.token}), json!({"Token": ann.token}), json!({"auth": {"token": ann.token}})] {
         let guest = app.connect(auth, &[]).await.expect("a guest");
         guest.refused("join-conversation", 1, "unauthorized").await;
     }
+    let refusal = app.connect(json!([{"token": ann.token}]), &[]).await.err();
+    assert_eq!(refusal.as_deref(), Some("Token is not valid"), "what is no object says nothing that could be understood");
     app.answer(app.request("GET", me).header("authorization", format!("bearer  {} ", ann.token))).await.ok();
 }

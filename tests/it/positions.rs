@@ -1,0 +1,166 @@
+//! Where a room stands: what is stored while a socket joins, and what becomes of remembered positions when the database is put back under them.
+
+use serde_json::{Value, json};
+
+use crate::nodes::{becomes, two_nodes};
+use crate::recovery::{back, following, message, texts};
+use crate::support::{ROOMY, Socket, TestApp};
+
+/// Joins again and again beside a sender: each message is in the history or is heard.
+async fn joins_beside_a_sender(sending: &TestApp, joining: &TestApp) {
+    let (ann, bob, conversation) = sending.pair().await;
+    let (a, b) = (sending.socket(&ann).await, joining.socket(&bob).await);
+    b.done("join-conversation", conversation).await;
+    for round in 0..200 {
+        b.done("leave-conversation", conversation).await;
+        b.rest().await;
+        let sends: Vec<u64> = (0..8)
+            .map(|n| a.emit_asking("send-message", json!({"conversationId": conversation, "message": format!("{round} {n}")})))
+            .collect();
+        let join = b.emit_asking("join-conversation", conversation);
+        let path = format!("/api/messaging/conversations/{conversation}/messages?limit=20");
+        assert_eq!(b.acked(join).await["ok"], true);
+        let history = joining.get(&path, &bob).await.ok();
+        let mut newest = 0;
+        for send in sends {
+            newest = a.acked(send).await["message"]["id"].as_i64().expect("an id");
+        }
+        let mark = a.send(conversation, "mark").await["id"].as_i64().expect("an id");
+        let mut known: Vec<i64> = history.as_array().expect("a list").iter().filter_map(|m| m["id"].as_i64()).collect();
+        while known.last() != Some(&mark) {
+            known.push(b.heard("message-received").await["id"].as_i64().expect("an id"));
+        }
+        let stored: Vec<i64> = sending.database.all(&format!("SELECT id FROM messages WHERE id > {newest} - 8 AND id <= {newest}")).await;
+        assert!(stored.iter().all(|id| known.contains(id)), "round {round}: {stored:?} are stored, {known:?} known");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_while_a_socket_joins_is_in_the_history_or_heard() {
+    let app = TestApp::with(ROOMY).await;
+    joins_beside_a_sender(&app, &app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_stores_while_a_socket_joins_is_in_the_history_or_heard() {
+    let Some((_redis, one, two)) = two_nodes().await else { return };
+    joins_beside_a_sender(&one, &two).await;
+}
+
+async fn say(socket: &Socket, ticket: i64, text: &str) -> i64 {
+    let ack = socket.done("send-support-message", json!({"ticketId": ticket, "message": text})).await;
+    ack["message"]["id"].as_i64().expect("an id")
+}
+
+async fn tell(socket: &Socket, conversation: i64, text: &str) -> i64 {
+    socket.send(conversation, text).await["id"].as_i64().expect("an id")
+}
+
+#[tokio::test]
+async fn what_is_stored_after_a_backup_was_restored_is_told_whatever_its_id() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (ticket, admin) = (app.ticket(&ann).await, app.admin("root").await);
+    let (b, r) = (app.socket(&bob).await, app.socket(&admin).await);
+    r.done("join-support", ticket).await;
+    let (away, pid, old) = {
+        let (away, pid, _) = following(&app, &ann, &b, conversation).await;
+        for n in 0..5 {
+            tell(&b, conversation, &format!("lost {n}")).await;
+        }
+        let mut offset = String::new();
+        for _ in 0..5 {
+            offset = message(&away).await.1;
+        }
+        (away, pid, offset)
+    };
+    let (a, here, _) = following(&app, &ann, &b, conversation).await;
+    a.done("join-support", ticket).await;
+    for n in 0..5 {
+        say(&r, ticket, &format!("lost {n}")).await;
+        a.heard("support-message-received").await;
+    }
+    away.cut();
+    app.database.put_back("messages", 1).await;
+    app.database.put_back("support_messages", 1).await;
+
+    assert_eq!(tell(&b, conversation, "new 1").await, 2, "an id is given out again");
+    let (text, offset) = message(&a).await;
+    assert_eq!(text, "new 1");
+    assert_eq!(say(&r, ticket, "new").await, 2);
+    assert_eq!(a.heard("support-message-received").await["message_text"], "new");
+    a.cut();
+    tell(&b, conversation, "new 2").await;
+    let a = back(&app, &ann, &here, Some(&offset)).await;
+    assert_eq!(texts(&a).await, ["new 2"], "its position has gone back with the tables");
+
+    let away = back(&app, &ann, &pid, Some(&old)).await;
+    let told = texts(&away).await;
+    assert!(told.ends_with(&["new 1".to_owned(), "new 2".to_owned()]), "{told:?}: a position that the tables do not reach is void");
+    tell(&b, conversation, "new 3").await;
+    assert_eq!(texts(&away).await, ["new 3"]);
+}
+
+#[tokio::test]
+async fn after_a_restored_backup_every_node_tells_what_is_new() {
+    let Some((_redis, one, two)) = two_nodes().await else { return };
+    let (ann, bob, conversation) = one.pair().await;
+    let (ticket, admin) = (one.ticket(&ann).await, one.admin("root").await);
+    let (a, b, r) = (one.socket(&ann).await, two.socket(&bob).await, two.socket(&admin).await);
+    for socket in [&a, &b] {
+        socket.done("join-conversation", conversation).await;
+    }
+    r.done("join-support", ticket).await;
+    for n in 0..5 {
+        tell(&a, conversation, &format!("lost {n}")).await;
+        say(&a, ticket, &format!("lost {n}")).await;
+        b.heard("message-received").await;
+        r.heard("support-message-received").await;
+    }
+    one.database.put_back("messages", 2).await;
+    one.database.put_back("support_messages", 4).await;
+    for n in 0..8 {
+        let (sender, text) = (if n % 2 == 0 { &a } else { &b }, format!("new {n}"));
+        tell(sender, conversation, &text).await;
+        say(&a, ticket, &text).await;
+        assert_eq!(b.heard("message-received").await["message_text"], text);
+        assert_eq!(r.heard("support-message-received").await["message_text"], text);
+    }
+    for socket in [&b, &r] {
+        assert_eq!(socket.rest_of("message-received").await, [] as [Value; 0], "nothing twice");
+        assert_eq!(socket.rest_of("support-message-received").await, [] as [Value; 0], "nothing twice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_a_restored_backup_nor_what_a_client_says_keeps_a_node_from_what_it_missed() {
+    let Some((mut redis, one, two)) = two_nodes().await else { return };
+    let (ann, bob, conversation) = one.pair().await;
+    let a = one.socket(&ann).await;
+    let pid = {
+        let left = two.recovering_socket(&bob).await;
+        left.done("join-conversation", conversation).await;
+        left.pid().await
+    };
+    // The first to follow the room on this node lies.
+    let _liar = back(&two, &bob, &pid, Some(&format!("c{conversation}@9000000000000000"))).await;
+    let b = two.socket(&bob).await;
+    b.done("join-conversation", conversation).await;
+    for put_back in [false, true] {
+        for n in 0..3 {
+            tell(&a, conversation, &format!("before {n}")).await;
+            b.heard("message-received").await;
+        }
+        redis.kill();
+        becomes(&one, "degraded").await;
+        becomes(&two, "degraded").await;
+        if put_back {
+            one.database.put_back("messages", 1).await;
+        }
+        tell(&a, conversation, "meanwhile").await;
+        redis.run().await;
+        assert_eq!(b.heard("message-received").await["message_text"], "meanwhile");
+        becomes(&one, "ok").await;
+        becomes(&two, "ok").await;
+    }
+}
