@@ -4,13 +4,13 @@
 use std::{
     future::Future,
     net::Ipv4Addr,
-    pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use futures_util::{
     FutureExt, SinkExt, StreamExt,
+    future::LocalBoxFuture,
     future::{join_all, select_all},
 };
 use serde_json::json;
@@ -201,7 +201,7 @@ impl Town {
         }
     }
 
-    fn attacks(&self) -> Vec<(&'static str, Pin<Box<dyn Future<Output = ()> + '_>>)> {
+    fn attacks(&self) -> Vec<(&'static str, LocalBoxFuture<'_, ()>)> {
         vec![
             ("heavy inboxes", self.heavy_inboxes().boxed_local()),
             ("user searches", self.searches().boxed_local()),
