@@ -42,30 +42,45 @@ const TRIES: usize = 4;
 
 /// Since when connections may be used, of all pools to one server: one that is older may lead to a server that was the primary once.
 #[derive(Clone)]
-pub struct Validity(Arc<Mutex<Instant>>);
+pub struct Validity(Arc<Mutex<Since>>);
+
+struct Since {
+    moment: Instant,
+    /// Whether the last connection that was to write led to the wrong server.
+    is_misplaced: bool,
+}
 
 impl Validity {
     /// Of connections from now on.
     pub fn from_now() -> Self {
-        Self(Arc::new(Mutex::new(clock::instant())))
+        Self(Arc::new(Mutex::new(Since { moment: clock::instant(), is_misplaced: false })))
     }
 
     /// Whether a connection of this age may be used.
     pub fn admits(&self, age: Duration) -> bool {
-        age <= self.since().elapsed()
+        age <= self.since().moment.elapsed()
     }
 
     /// Gives up all connections that there are. False when that was done a moment ago.
     fn renew(&self) -> bool {
         let mut since = self.since();
-        let is_due = since.elapsed() > PATIENCE_WITH_NEW;
+        since.is_misplaced = true;
+        let is_due = since.moment.elapsed() > PATIENCE_WITH_NEW;
         if is_due {
-            *since = clock::instant();
+            since.moment = clock::instant();
         }
         is_due
     }
 
-    fn since(&self) -> std::sync::MutexGuard<'_, Instant> {
+    /// A server can be written again: those that read may still be connected to the one that could not.
+    fn settle(&self) {
+        let mut since = self.since();
+        if std::mem::take(&mut since.is_misplaced) {
+            since.moment = clock::instant();
+        }
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Since> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,6 +146,13 @@ impl Connections {
     /// How often the server came back, or was another one, and connections were made anew.
     pub fn renewals(&self) -> u64 {
         self.0.renewals.load(Ordering::Relaxed)
+    }
+
+    /// Something was written by one of these connections.
+    pub fn note_written(&self) {
+        if let Some(server) = &self.0.server {
+            server.validity.settle();
+        }
     }
 
     /// How many connections there may be.

@@ -120,8 +120,9 @@ impl Store {
         }
         let outcome = self.write.execute_unprepared(NOTHING).await.map(drop);
         // A success says nothing of the server's disk, for which a write may have failed.
-        if outcome.is_err() {
-            self.health.note(&outcome);
+        match outcome {
+            Ok(()) => self.write.connections().note_written(),
+            Err(_) => self.health.note(&outcome),
         }
         outcome
     }

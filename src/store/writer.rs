@@ -219,7 +219,10 @@ impl Store {
         let committed = self.write.within(tx.commit()).await;
         self.health.note(&committed);
         match committed {
-            Ok(()) => Ok(outcomes),
+            Ok(()) => {
+                self.write.connections().note_written();
+                Ok(outcomes)
+            }
             Err(e) if is_broken(&e) => Err(Failed::Unclear(outcomes)),
             Err(e) => Err(Failed::Before(e)),
         }

@@ -207,12 +207,17 @@ impl Database {
 
     /// Lets nobody write messages, conversations and tickets, until [`unlock`](Self::unlock).
     pub async fn lock(&self) {
+        self.lock_tables(&["conversations", "messages", "support_tickets", "support_messages"]).await;
+    }
+
+    /// Lets nobody write these tables, until [`unlock`](Self::unlock).
+    pub async fn lock_tables(&self, tables: &[&str]) {
         let lock = match self.backend {
-            DbBackend::Sqlite => "BEGIN IMMEDIATE",
-            DbBackend::MySql => "LOCK TABLES conversations READ, messages READ, support_tickets READ, support_messages READ",
-            _ => "BEGIN; LOCK TABLE conversations, messages, support_tickets, support_messages IN SHARE MODE",
+            DbBackend::Sqlite => "BEGIN IMMEDIATE".to_owned(),
+            DbBackend::MySql => format!("LOCK TABLES {} READ", tables.join(" READ, ")),
+            _ => format!("BEGIN; LOCK TABLE {} IN SHARE MODE", tables.join(", ")),
         };
-        self.connection.execute_unprepared(lock).await.expect("the tables can be locked");
+        self.connection.execute_unprepared(&lock).await.expect("the tables can be locked");
     }
 
     /// Lets nobody read conversations, until [`unlock`](Self::unlock). False where readers wait for nobody.
