@@ -13,6 +13,7 @@ use super::{
     sqlite, sqlite_file,
     write::Write,
 };
+use crate::auth::random_hex;
 use crate::config::Pool;
 use crate::system;
 
@@ -127,17 +128,24 @@ pub async fn check(url: &str, one: &DatabaseConnection) -> Result<(), String> {
 
 /// Fails when what was prepared in one transaction is not there in the next, as behind a pooler that gives each another connection.
 async fn keeps_statements(url: &str, one: &DatabaseConnection) -> Result<(), DbErr> {
-    let prepared = || one.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, "SELECT $1::bigint", [1_i64.into()]));
+    // A statement that somebody else has prepared under the same name on another connection gives another answer.
+    let sql = format!("SELECT $1::text || '{}'", random_hex::<8>());
+    let prepared = async || {
+        let row = one.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, &sql, [String::new().into()])).await?;
+        let answer: Option<String> = row.and_then(|row| row.try_get_by_index(0).ok());
+        let is_ours = answer.is_some_and(|answer| sql.contains(&format!("'{answer}'")));
+        if is_ours { Ok(()) } else { Err(DbErr::Custom("another prepared statement answers".to_owned())) }
+    };
     prepared().await?;
     // Whoever holds the connection that served first makes the pooler take another one.
     let holder = open_one(url, START).await?;
     let holding = holder.begin().await?;
     holding.execute_unprepared("SELECT 1").await?;
     // A pooler that has no other one lets us wait, and loses nothing.
-    let again = tokio::time::timeout(HELD, prepared()).await.unwrap_or(Ok(None));
+    let again = tokio::time::timeout(HELD, prepared()).await.unwrap_or(Ok(()));
     holding.rollback().await?;
     holder.close().await?;
-    again.map(drop)
+    again
 }
 
 /// How many bytes may be sent to the database at once: MySQL and MariaDB end a connection by which more comes than a packet may have.
