@@ -68,10 +68,6 @@ test('a .env file is read, and the environment wins over it', async (t) => {
   writeFileSync(join(cwd, '.env'), 'HOST=127.0.0.1\nnot a line\nJWT_SECRET=not $quoted # but taken\n');
   await start(t, [], LISTENS, { cwd, env: { PORT: '0' } });
 });
-  assert.equal(malformed.code, 1);
-  assert.match(malformed.stderr, /\.env/);
-  assert.doesNotMatch(malformed.stderr, /not quoted/);
-});
 
 test('what is wrong stops the start with a sentence that names key, value and source', async (t) => {
   const cwd = folder(t);
