@@ -194,6 +194,10 @@ export async function createPair(server, name = 'pair') {
   return { a, b, conversation: await openConversation(server, a, b) };
 }
 
-/** All messages of a conversation, oldest first. */
-export const history = (server, user, conversation) =>
-  must(200, api(server, user.token, 'GET', `/api/messaging/conversations/${conversation}/messages`));
+/** All messages of a conversation, oldest first, page by page: an answer has a budget in bytes. */
+export async function history(server, user, conversation) {
+  const path = `/api/messaging/conversations/${conversation}/messages`;
+  let all = await must(200, api(server, user.token, 'GET', path));
+  for (let page = all; page.length > 0; all = [...page, ...all]) page = await must(200, api(server, user.token, 'GET', `${path}?before=${page[0].id}`));
+  return all;
+}
