@@ -121,7 +121,7 @@ impl Database {
 
     /// Runs a statement.
     pub async fn run(&self, sql: &str) {
-        self.connection.execute_raw(self.statement(sql)).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        self.connection.execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
     /// Runs an `INSERT` and returns the id of the row.
