@@ -5,76 +5,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tidings::clock;
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{ROOMY, TestApp, User};
-
-/// A poll that brings nothing else is answered by a ping before this.
-const PING: Duration = Duration::from_secs(30);
-
-/// A polling session. Each request goes by a connection of its own, as through a proxy.
-struct Poller<'a> {
-    app: &'a TestApp,
-    session: String,
-    waiting: Vec<String>,
-}
-
-impl<'a> Poller<'a> {
-    async fn open(app: &'a TestApp) -> Self {
-        let mut poller = Self { app, session: String::new(), waiting: Vec::new() };
-        let open = poller.next().await;
-        let open: Value = serde_json::from_str(open.strip_prefix('0').expect("an open packet")).expect("JSON");
-        poller.session = format!("&sid={}", open["sid"].as_str().expect("a session"));
-        poller
-    }
-
-    async fn connect(app: &'a TestApp, user: &User) -> Self {
-        let mut poller = Self::open(app).await;
-        poller.say(format!("40{}", json!({"token": user.token}))).await;
-        assert!(poller.next().await.starts_with("40{"));
-        poller
-    }
-
-    fn request(&self, method: &str) -> reqwest::RequestBuilder {
-        let path = format!("/socket.io/?EIO=4&transport=polling{}", self.session);
-        self.app.request(method, &path).header("connection", "close")
-    }
-
-    async fn say(&self, packet: String) {
-        let answer = self.app.answer(self.request("POST").body(packet)).await;
-        assert_eq!((answer.status, answer.body), (200, json!("ok")));
-    }
-
-    /// The next packet but for pings.
-    async fn next(&mut self) -> String {
-        loop {
-            while let Some(packet) = (!self.waiting.is_empty()).then(|| self.waiting.remove(0)) {
-                if packet == "2" {
-                    self.say("3".to_owned()).await;
-                } else {
-                    return packet;
-                }
-            }
-            let response = self.request("GET").timeout(PING).send().await.expect("the server answers");
-            assert_eq!(response.status(), 200);
-            let text = response.text().await.expect("text");
-            self.waiting = text.split('\u{1e}').map(str::to_owned).collect();
-        }
-    }
-
-    /// The first argument of the next event of this name, or the ack with this number.
-    async fn heard(&mut self, what: &str) -> Value {
-        loop {
-            let packet = self.next().await;
-            if packet.starts_with(&format!("42[\"{what}\",")) {
-                return serde_json::from_str::<Value>(&packet[2..]).expect("JSON")[1].clone();
-            }
-            if let Some(array) = packet.strip_prefix(what) {
-                return serde_json::from_str::<Value>(array).expect("JSON")[0].clone();
-            }
-        }
-    }
-}
+use crate::support::{DEADLINE, Poller, ROOMY, TestApp};
 
 #[tokio::test]
 async fn a_client_that_only_polls_is_served_like_any_other() {
@@ -99,8 +32,7 @@ async fn a_polling_client_moves_to_a_websocket_and_loses_nothing() {
     let mut poller = Poller::connect(&app, &ann).await;
     poller.say(format!("421[\"join-conversation\",{conversation}]")).await;
     assert_eq!(poller.heard("431").await["ok"], true);
-    let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket{}", app.address, poller.session);
-    let (mut websocket, _) = connect_async(address).await.expect("upgrades");
+    let mut websocket = poller.upgrade().await;
     websocket.send(Message::text("2probe")).await.expect("sends");
     let b = app.socket(&bob).await;
     b.send(conversation, "during the upgrade").await;
@@ -132,7 +64,7 @@ async fn a_polling_client_moves_to_a_websocket_and_loses_nothing() {
             }
         }
     };
-    tokio::time::timeout(crate::support::DEADLINE, both).await.expect("both come");
+    tokio::time::timeout(DEADLINE, both).await.expect("both come");
     assert_eq!(heard, ["during the upgrade", "after it"]);
 }
 
@@ -200,8 +132,7 @@ async fn a_poller_that_moves_to_a_websocket_is_as_far_behind_as_that_one_is() {
     let mut poller = Poller::connect(&app, &ann).await;
     poller.say(format!("421[\"join-conversation\",{conversation}]")).await;
     assert_eq!(poller.heard("431").await["ok"], true);
-    let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket{}", app.address, poller.session);
-    let (mut websocket, _) = connect_async(address).await.expect("upgrades");
+    let mut websocket = poller.upgrade().await;
     websocket.send(Message::text("2probe")).await.expect("sends");
     assert_eq!(websocket.next().await.expect("a frame").expect("a frame"), Message::text("3probe"));
     while poller.next().await != "6" {}
@@ -217,6 +148,6 @@ async fn a_poller_that_moves_to_a_websocket_is_as_far_behind_as_that_one_is() {
             }
             panic!("it ends before message {n}");
         };
-        tokio::time::timeout(crate::support::DEADLINE, heard).await.expect("each comes");
+        tokio::time::timeout(DEADLINE, heard).await.expect("each comes");
     }
 }
