@@ -41,6 +41,7 @@ mod paths;
 mod polling;
 mod positions;
 mod presence;
+mod protocol;
 mod readme;
 mod reads;
 mod recovery;
