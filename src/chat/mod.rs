@@ -3,6 +3,7 @@
 
 mod accounts;
 mod bans;
+mod claims;
 mod conversations;
 mod guests;
 mod messages;
@@ -55,7 +56,7 @@ pub struct Chat {
     shares: shares::Shares,
     presence: presence::Presence,
     typing: typing::Typing,
-    guests: guests::Guests,
+    guests: claims::Guests,
     bans: bans::Bans,
     /// A conversation's two users never change.
     members: Cache<ConversationId, (UserId, UserId)>,
@@ -102,7 +103,7 @@ impl Chat {
             limits: Limits::new(limits, metrics),
             presence: presence::Presence::default(),
             typing: typing::Typing::default(),
-            guests: guests::Guests::new(settings.presence.guest_window, settings.presence.guest_claims_per_address),
+            guests: claims::Guests::new(settings.presence.guest_window, settings.presence.guest_claims_per_address),
             bans: bans::Bans::default(),
             members: Cache::new(100_000),
             users: Cache::new(100_000),

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limited;
 use crate::origin::{Proxies, bearer};
 use crate::socket::Context;
-use crate::wire::inbound::decimal_id;
+use crate::wire::fields::decimal_id;
 pub use crate::wire::query::Params;
 use crate::wire::surrogates::replace_lone;
 

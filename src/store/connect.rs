@@ -6,13 +6,7 @@ use sea_orm::sqlx::Executor;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 use tracing::log::LevelFilter;
 
-use super::{
-    connections::{Connections, Validity},
-    failure::describe,
-    file::File,
-    sqlite, sqlite_file,
-    write::Write,
-};
+use super::{connections::Connections, failure::describe, file::File, sqlite, sqlite_file, validity::Validity, write::Write};
 use crate::auth::random_hex;
 use crate::config::Pool;
 use crate::system;

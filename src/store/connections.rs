@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,13 +18,10 @@ use sea_orm::{
     ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     QueryResult, SqliteTransactionMode, Statement, StreamTrait, TransactionOptions, TransactionTrait,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::failure::{is_broken, is_collision, is_misplaced};
-use crate::clock;
+use super::validity::Validity;
 
 /// After this time without an answer it is asked whether the server is there at all.
 const SUSPICION: Duration = Duration::from_secs(1);
@@ -34,56 +31,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// A server that was not there for this long is away; a shorter absence delays what is asked, and nobody notices more of it.
 const ABSENCE: Duration = Duration::from_millis(1500);
 
-/// Connections are given up at most this often, for as long as no server can be written.
-const PATIENCE_WITH_NEW: Duration = Duration::from_millis(500);
-
 /// How often a single statement is tried that collides each time.
 const TRIES: usize = 4;
-
-/// Since when connections may be used, of all pools to one server: one that is older may lead to a server that was the primary once.
-#[derive(Clone)]
-pub struct Validity(Arc<Mutex<Since>>);
-
-struct Since {
-    moment: Instant,
-    /// Whether the last connection that was to write led to the wrong server.
-    is_misplaced: bool,
-}
-
-impl Validity {
-    /// Of connections from now on.
-    pub fn from_now() -> Self {
-        Self(Arc::new(Mutex::new(Since { moment: clock::instant(), is_misplaced: false })))
-    }
-
-    /// Whether a connection of this age may be used.
-    pub fn admits(&self, age: Duration) -> bool {
-        age <= self.since().moment.elapsed()
-    }
-
-    /// Gives up all connections that there are. False when that was done a moment ago.
-    fn renew(&self) -> bool {
-        let mut since = self.since();
-        since.is_misplaced = true;
-        let is_due = since.moment.elapsed() > PATIENCE_WITH_NEW;
-        if is_due {
-            since.moment = clock::instant();
-        }
-        is_due
-    }
-
-    /// A server can be written again: those that read may still be connected to the one that could not.
-    fn settle(&self) {
-        let mut since = self.since();
-        if std::mem::take(&mut since.is_misplaced) {
-            since.moment = clock::instant();
-        }
-    }
-
-    fn since(&self) -> std::sync::MutexGuard<'_, Since> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A statement on its way.
 type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'a>>;

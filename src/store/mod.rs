@@ -27,6 +27,7 @@ mod tickets;
 mod trial;
 pub mod turns;
 mod users;
+mod validity;
 mod wal;
 mod write;
 pub mod writer;

@@ -15,6 +15,7 @@
 
 pub mod accounts;
 pub mod error;
+pub mod fields;
 pub mod handshake;
 pub mod inbound;
 pub mod names;

@@ -7,7 +7,7 @@ use chrono::{Datelike, Timelike};
 use entity::{ConversationId, MessageId, SupportMessageId, TicketId};
 use utoipa::IntoParams;
 
-use super::inbound::decimal_id;
+use super::fields::decimal_id;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 

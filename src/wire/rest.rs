@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::shapes::{MessageJson, SupportMessageJson, TicketJson};
-use super::{Moment, inbound};
+use super::{Moment, fields};
 use crate::store::{InboxRow, jobs::SupportWritten};
 
 /// A conversation as its caller sees it.
@@ -181,8 +181,8 @@ impl IdJson {
     /// The id, when it is one.
     pub fn get(&self) -> Option<i64> {
         match self {
-            Self::Number(n) => inbound::decimal_id(&n.to_string()),
-            Self::Text(t) => inbound::decimal_id(t),
+            Self::Number(n) => fields::decimal_id(&n.to_string()),
+            Self::Text(t) => fields::decimal_id(t),
         }
     }
 }
