@@ -195,7 +195,8 @@ fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
         .layer(SetRequestIdLayer::x_request_id(rest::NewId))
         .layer(map_request(rest::without_odd_id));
     let sockets = socket::routes(context.clone(), chores).layer(map_request(promptly));
-    rest::taking_slashes(api.merge(sockets).layer(from_fn(one_host)).layer(from_fn_with_state(origins, cors)))
+    let app = api.merge(sockets).layer(from_fn(one_host)).layer(from_fn_with_state(origins, cors));
+    rest::taking_slashes(app, settings.accounts)
 }
 
 async fn promptly(request: Request) -> Request {

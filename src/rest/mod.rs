@@ -31,15 +31,16 @@ use crate::error::Error;
 use crate::socket::{Context, STRANGERS_BYTES};
 use crate::wire;
 
-/// The same, taking a trailing slash at a route of ours, as Express does. All else goes on as it came.
-pub fn taking_slashes(app: Router) -> Router {
+/// The same, taking a trailing slash at a route of ours, as Express does. All else goes on as it came, also the routes of `accounts` that are not
+/// served here.
+pub fn taking_slashes(app: Router, accounts: bool) -> Router {
     const ACCOUNTS: [&str; 5] =
         ["/api/auth/register/", "/api/auth/traveller/login/", "/api/auth/agency/login/", "/api/auth/me/", "/api/user/search/"];
     let without_slash = move |mut request: Request| {
         let path = request.uri().path();
         // The page of the documentation is at a path with one.
         let is_route = path.starts_with("/api/messaging/") && !path.starts_with("/api/messaging/docs/");
-        if (is_route || ACCOUNTS.contains(&path))
+        if (is_route || accounts && ACCOUNTS.contains(&path))
             && let Some(shorter) = path.strip_suffix('/')
         {
             let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -109,6 +109,25 @@ async fn a_path_of_ours_is_not_passed_on_however_it_is_spelled() {
 }
 
 #[tokio::test]
+async fn without_accounts_of_our_own_their_routes_are_passed_on_byte_for_byte() {
+    let upstream = Upstream::start(OK).await;
+    let app = TestApp::with(&format!("{}accounts = false", upstream.setting())).await;
+    for path in [
+        "/api/auth/me",
+        "/api/auth/me/",
+        "/api/auth/register/?a=%2fb",
+        "/api/auth/traveller/login/",
+        "/api/auth/agency/login/?",
+        "/api/user/search/?query=x",
+        "/api/user/search//",
+    ] {
+        assert!(get(&app, path).await.starts_with("http/1.1 200"), "{path}");
+        let heard = upstream.heard();
+        assert!(heard.len() == 1 && heard[0].starts_with(&format!("get {path} http/1.1\r\n")), "{path}: {heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn strangers_speak_for_nobody_and_headers_of_a_hop_end_there() {
     let upstream = Upstream::start(OK).await;
     let app = TestApp::with(&upstream.setting()).await;
