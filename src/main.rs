@@ -97,7 +97,7 @@ async fn run(arguments: Arguments, dotenv: &DotEnv) -> Result<ExitCode, String> 
     let loaded = Loaded::read(arguments.config.as_deref(), dotenv);
     let command = arguments.command.unwrap_or(Command::Serve);
     if let Command::Doctor = command {
-        return Ok(commands::doctor::run(loaded).await);
+        return Ok(commands::doctor::run(loaded, dotenv).await);
     }
     let loaded = loaded?;
     if let Command::Config = command {

@@ -22,6 +22,14 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("METRICS_LISTEN", "metrics.listen"),
 ];
 
+/// As the legacy backend names its database.
+const DATABASE: [&str; 5] = ["DB_HOST", "DB_PORT", "DB_USER", "DB_PASS", "DB_NAME"];
+
+/// Whether a name of the environment says something here.
+pub(super) fn is_read(name: &str) -> bool {
+    ENVIRONMENT.iter().any(|(known, _)| *known == name) || DATABASE.contains(&name) || name == "FRONTEND_URL"
+}
+
 /// The settings, and where each came from.
 pub struct Loaded {
     /// The settings.
@@ -124,7 +132,7 @@ fn legacy_database_url(env: &impl Fn(&str) -> Option<(String, &'static str)>) ->
     let user = percent_encode(&value("DB_USER").unwrap_or_else(|| "root".into()));
     let password = value("DB_PASS").map(|p| format!(":{}", percent_encode(&p))).unwrap_or_default();
     let port = value("DB_PORT").unwrap_or_else(|| "3306".into());
-    let names: Vec<&str> = ["DB_HOST", "DB_PORT", "DB_USER", "DB_PASS", "DB_NAME"].into_iter().filter(|name| env(name).is_some()).collect();
+    let names: Vec<&str> = DATABASE.into_iter().filter(|name| env(name).is_some()).collect();
     let (_, place) = env("DB_HOST")?;
     Some(from(&names, place, format!("mysql://{user}{password}@{host}:{port}/{}", percent_encode(&name))))
 }

@@ -7,7 +7,7 @@ mod settings;
 use std::process::ExitCode;
 
 use tidings::cluster;
-use tidings::config::{Loaded, Settings};
+use tidings::config::{DotEnv, Loaded, Settings};
 use tidings::finding::{Finding, Level};
 use tidings::store::Store;
 use tidings::system;
@@ -15,11 +15,12 @@ use tidings::system;
 use super::say;
 
 /// Prints what is found; fails when there is a problem.
-pub async fn run(loaded: Result<Loaded, String>) -> ExitCode {
-    let mut findings = Vec::new();
+pub async fn run(loaded: Result<Loaded, String>, dotenv: &DotEnv) -> ExitCode {
+    let mut findings = settings::disputed_lines(dotenv);
     match &loaded {
         Ok(loaded) => {
             findings.push(configuration(loaded));
+            findings.extend(settings::previews(loaded));
             findings.extend(examine(&loaded.settings).await);
         }
         Err(sentence) => findings.push(Finding::problem("configuration", sentence, "correct it; nothing else was looked at")),

@@ -1,6 +1,6 @@
 //! What the settings themselves tell: the secret, the origins, the proxies. Nothing is asked of anybody.
 
-use tidings::config::Settings;
+use tidings::config::{DotEnv, Loaded, Settings};
 use tidings::finding::Finding;
 use tidings::{store::secret_file, system};
 
@@ -38,6 +38,16 @@ fn made_secret(settings: &Settings) -> Finding {
     Finding::ok(ABOUT, format!("the one in {}, for JWT_SECRET is not set", file.display()))
 }
 
+/// What the old backend may read otherwise in the file that it shares.
+pub fn disputed_lines(dotenv: &DotEnv) -> Vec<Finding> {
+    let warning = |(line, name): (usize, String)| {
+        let advice =
+            format!("write the value that the old backend has as {name}='…', with nothing behind it: so all versions read it alike");
+        Finding::warning(".env", format!("line {line}: versions of Node's dotenv read {name} differently"), advice)
+    };
+    dotenv.disputed().into_iter().map(warning).collect()
+}
+
 /// Whether the sites that may use the server are those that should.
 pub fn origins(settings: &Settings) -> Finding {
     const ABOUT: &str = "origins";
@@ -59,6 +69,17 @@ pub fn origins(settings: &Settings) -> Finding {
         );
     }
     Finding::ok(ABOUT, all)
+}
+
+/// What an old backend let in beyond its list, if there is one: it is behind, or its names are used for the database.
+pub fn previews(loaded: &Loaded) -> Option<Finding> {
+    const PREVIEWS: &str = ".vercel.app";
+    let settings = &loaded.settings;
+    let has_predecessor = settings.legacy_upstream.is_some() || loaded.shown().iter().any(|setting| setting.origin.starts_with("DB_HOST"));
+    let is_told = has_predecessor && !settings.origins.iter().any(|site| site.ends_with(PREVIEWS));
+    let found =
+        format!("the old backend let in all sites below https://*{PREVIEWS}, too: name in FRONTEND_URL which of them go on to be used");
+    is_told.then(|| Finding::ok("previews", found))
 }
 
 /// Whether the addresses of clients are believed from the right ones.
@@ -110,6 +131,20 @@ mod tests {
         }
         let server = |s: &mut Settings| s.database_url = "mysql://h/d".to_owned();
         assert_eq!(level(secret, server), Problem, "a database server has no file beside it");
+    }
+
+    #[test]
+    fn the_previews_of_an_old_backend_are_told_as_long_as_none_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = |text: &str| {
+            let file = folder.path().join("t.toml");
+            std::fs::write(&file, text).expect("is written");
+            previews(&Loaded::read(Some(&file), &DotEnv::default()).expect("is good")).map(|finding| finding.found)
+        };
+        let behind = "legacy_upstream = 'http://localhost:4000'\n";
+        assert!(told(behind).is_some_and(|found| found.contains("https://*.vercel.app")));
+        assert_eq!(told(&format!("{behind}origins = ['https://trips-git-next.vercel.app']")), None);
+        assert_eq!(told(""), None, "there is no old backend");
     }
 
     #[test]
