@@ -175,3 +175,31 @@ async fn a_socket_that_leaves_as_soon_as_it_is_let_in_has_its_line_too() {
     };
     timeout(DEADLINE, said).await.unwrap_or_else(|_| panic!("{} of {MANY}", process.log().matches(GONE).count()));
 }
+
+#[tokio::test]
+async fn an_old_backend_that_does_not_answer_is_one_line_for_a_request() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let upstream = listener.local_addr().expect("an address");
+    drop(listener);
+    let settings =
+        format!("log = 'trace,hyper=off,hyper_util=off,sqlx=off,mio=off'\nlog_format = 'json'\nlegacy_upstream = 'http://{upstream}'");
+    let (_folder, process, app) = process(&settings).await;
+    for (n, path) in ["/api/trips", "/trips", "/api/trips/7"].into_iter().enumerate() {
+        app.answer(app.request("GET", path).header("x-request-id", n.to_string())).await.refused(502, "unavailable");
+    }
+    app.answer(app.request("GET", "/readyz").header("x-request-id", "last")).await.ok();
+    let said = async {
+        while !process.log().contains("\"last\"") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, said).await.expect("it is said");
+    let lines = lines(&process, "the legacy backend did not answer").await;
+    for n in ["0", "1", "2"] {
+        let loud: Vec<_> =
+            lines.iter().filter(|line| line["span"]["id"] == n && ["WARN", "ERROR"].iter().any(|level| line["level"] == *level)).collect();
+        assert_eq!(loud.len(), 1, "{loud:?}");
+    }
+    let loud = lines.iter().filter(|line| ["WARN", "ERROR"].iter().any(|level| line["level"] == *level));
+    assert_eq!(loud.count(), 3, "{}", process.log());
+}
