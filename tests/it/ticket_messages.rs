@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{id, millis};
+use crate::support::{TestApp, id, millis};
 use crate::tickets::{Stage, TICKETS};
 
 #[tokio::test]
@@ -93,4 +93,37 @@ async fn an_admin_responds_and_sets_the_status_in_one_go() {
     assert_eq!(answer["ticket"]["status"], "in_progress");
     let answer = stage.app.post(&respond, &stage.admin, json!({"message": "bye", "newStatus": "CLOSED"})).await.ok();
     assert_eq!(answer["ticket"]["status"], "closed");
+}
+
+#[tokio::test]
+async fn sends_of_every_kind_count_together() {
+    let app = TestApp::with("[limits]\nsends = { per_second = 1, burst = 20 }").await;
+    let (admin, ben) = (app.admin("admin").await, app.user("ben").await);
+    let (conversation, ticket) = (app.conversation(&admin, &ben).await, app.ticket(&ben).await);
+    let a = app.socket(&admin).await;
+    let direct = async || a.ask("send-message", json!({"conversationId": conversation, "message": "x"})).await;
+    let by_event = async || a.ask("send-support-message", json!({"ticketId": ticket, "message": "x"})).await;
+    let by_rest = async || app.post(&format!("{TICKETS}/{ticket}/respond"), &admin, json!({"message": "x"})).await.body;
+    // A second may pass between what uses the rate up and what is over it, but not each time.
+    let drained = async || while direct().await["code"] != "rate_limited" {};
+    let (mut event, mut rest) = (Value::Null, Value::Null);
+    for _ in 0..5 {
+        drained().await;
+        event = by_event().await;
+        drained().await;
+        rest = by_rest().await;
+        if event["code"] == "rate_limited" && rest["code"] == "rate_limited" {
+            break;
+        }
+    }
+    assert_eq!((&event["code"], &rest["code"]), (&json!("rate_limited"), &json!("rate_limited")), "after direct messages");
+    let mut after = Value::Null;
+    for _ in 0..5 {
+        while by_event().await["code"] != "rate_limited" {}
+        after = direct().await;
+        if after["code"] == "rate_limited" {
+            break;
+        }
+    }
+    assert_eq!(after["code"], "rate_limited", "after messages of tickets");
 }
