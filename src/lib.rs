@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod origin;
 pub mod panics;
+mod passwords;
 mod proxy;
 mod rest;
 mod socket;

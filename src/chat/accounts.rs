@@ -31,11 +31,8 @@ pub struct NewAccount {
 
 const AGENCY: &str = "agency";
 const TRAVELLER: &str = "traveller";
-const COST: u32 = 10;
 /// bcrypt looks at no more.
 const PASSWORD_BYTES: usize = 72;
-/// A hash of nothing that anybody can send, to be compared when there is no account: the answer takes as long.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuJjQ4DbhJzCRxQPS1jTyEGvkQqdmTz1e";
 
 impl Chat {
     /// Counts one attempt of a client address to log in or to register, or refuses it.
@@ -74,8 +71,7 @@ impl Chat {
         if username.chars().chain(email.chars()).any(|c| c.is_control() || is_hidden(c)) {
             return Err(Error::invalid("username and email may not have control characters"));
         }
-        let password = new.password;
-        let password_hash = self.hash(move || bcrypt::hash(password, COST)).await?;
+        let password_hash = self.passwords.hash(new.password).await?;
         let row = NewUser { username, email, password_hash, role: role.to_owned(), created_at: clock::now() };
         let row = self.writer.insert(self.store.new_user(&row), |_| ()).await?;
         if !row.is_new {
@@ -111,8 +107,7 @@ impl Chat {
         const WRONG: Error = Error::Unauthorized("Invalid email or password");
         let email = email.trim().to_lowercase();
         let found = if email.contains('\0') { None } else { self.store.find_user_by_email(&email).await? };
-        let hash = found.as_ref().map_or_else(|| NOBODY.to_owned(), |user| user.password_hash.clone());
-        let matches = self.hash(move || bcrypt::verify(password.as_bytes(), &hash)).await.unwrap_or(false);
+        let matches = self.passwords.verify(password, found.as_ref().map(|user| user.password_hash.as_str())).await?;
         let user = found.filter(|_| matches).ok_or(WRONG)?;
         if (user.role.as_deref() == Some(AGENCY)) != (kind == LoginKind::Agency) {
             return Err(WRONG);
@@ -134,24 +129,9 @@ impl Chat {
     pub fn sign(&self, user: UserId, role: Option<&str>) -> Result<String> {
         self.tokens.sign(user, role, self.settings.auth.token_lifetime)
     }
-
-    /// Runs a hashing off the async threads, a few at a time.
-    async fn hash<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, bcrypt::BcryptError> + Send + 'static) -> Result<T> {
-        let _permit = self.hashing.acquire().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(Error::internal)
-    }
 }
 
 /// Characters that turn the direction of what follows, or break its line: a name could look like another one, or like two lines.
 fn is_hidden(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_hash_for_nobody_costs_what_a_real_one_costs_and_matches_nothing() {
-        assert!(!bcrypt::verify("", super::NOBODY).expect("is a well-formed hash"));
-        assert!(super::NOBODY.starts_with("$2b$10$"));
-    }
 }

@@ -21,7 +21,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use entity::{ConversationId, UserId};
 use quick_cache::sync::Cache;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 pub use accounts::{LoginKind, NewAccount};
 pub use bans::BANNED;
@@ -40,6 +40,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::limits::{Limited, Limits};
 use crate::metrics::Metrics;
+use crate::passwords::Passwords;
 use crate::store::jobs::{Done, Job};
 use crate::store::turns::Sizes;
 use crate::store::writer::Writer;
@@ -62,8 +63,7 @@ pub struct Chat {
     members: Cache<ConversationId, (UserId, UserId)>,
     /// The users who were found in the database lately, and when.
     users: Cache<UserId, (Arc<str>, Instant)>,
-    /// Password hashing takes a core for a while: not more than so many at a time.
-    hashing: Semaphore,
+    passwords: Passwords,
     settings: Settings,
 }
 
@@ -100,6 +100,7 @@ impl Chat {
             store,
             outbox,
             tokens: Tokens::new(secret, auth.leeway, auth.require_expiry, &auth.admin_roles),
+            passwords: Passwords::new(metrics.clone()),
             limits: Limits::new(limits, metrics),
             presence: presence::Presence::default(),
             typing: typing::Typing::default(),
@@ -107,7 +108,6 @@ impl Chat {
             bans: bans::Bans::default(),
             members: Cache::new(100_000),
             users: Cache::new(100_000),
-            hashing: Semaphore::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
             settings: settings.clone(),
         })
     }

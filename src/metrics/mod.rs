@@ -59,6 +59,8 @@ pub struct Metrics {
     pub reconnections: Family<Labels<1>, Counter>,
     requests: Family<RouteLabels<3>, Counter>,
     request_time: Family<RouteLabels<2>, Histogram, fn() -> Histogram>,
+    /// Rounds of bcrypt that logins have taken.
+    pub bcrypt_rounds: Counter,
     panics: Counter,
     process: process::Process,
 }
@@ -153,6 +155,7 @@ impl Metrics {
                 Family::new_with_constructor(times as fn() -> Histogram),
             ),
             panics: add(r, "tidings_panics", "Panics of this process, all of them faults of tidings", Counter::default()),
+            bcrypt_rounds: add(r, "tidings_bcrypt_rounds", "Rounds of bcrypt that logins have taken", Counter::default()),
             process: process::Process::new(r),
             registry,
         }
