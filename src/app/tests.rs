@@ -53,7 +53,7 @@ impl Scene {
         let mut people = Vec::new();
         for name in ["ann", "bob"] {
             let (email, password) = (format!("{name}@test.example"), "a good password".to_owned());
-            let account = NewAccount { username: name.to_owned(), email, password, role: String::new() };
+            let account = NewAccount { username: name.to_owned(), email, password, ..NewAccount::default() };
             let (user, token) = chat.register(account).await.expect("an account");
             people.push((user, token.expect("a token")));
         }

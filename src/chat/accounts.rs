@@ -21,12 +21,43 @@ pub enum LoginKind {
 }
 
 /// What somebody registers with.
+#[derive(Default)]
 #[expect(missing_docs, reason = "the wire contract names the fields")]
 pub struct NewAccount {
     pub username: String,
     pub email: String,
     pub password: String,
     pub role: String,
+    pub profile: Profile,
+}
+
+/// What an agency says of itself. It is kept where the old backend has columns for it.
+#[derive(Default)]
+#[expect(missing_docs, reason = "the wire contract names the fields")]
+pub struct Profile {
+    pub phone: Option<String>,
+    pub website: Option<String>,
+    pub address: Option<String>,
+    pub description: Option<String>,
+}
+
+impl Profile {
+    /// The columns with what is said; refused is what no such column holds.
+    fn columns(self) -> Result<Vec<(&'static str, String)>> {
+        let fields = [
+            ("phone", self.phone, 50),
+            ("website", self.website, 255),
+            ("address", self.address, 255),
+            ("description", self.description, 16_000),
+        ];
+        let said = fields.into_iter().filter_map(|(name, text, most)| Some((name, text.filter(|text| !text.trim().is_empty())?, most)));
+        said.map(|(name, text, most)| match text {
+            text if text.chars().count() > most => Err(Error::invalid(format!("{name} may have {most} characters"))),
+            text if text.contains('\0') => Err(Error::invalid("a field contains a NUL character")),
+            text => Ok((name, text)),
+        })
+        .collect()
+    }
 }
 
 const AGENCY: &str = "agency";
@@ -71,8 +102,9 @@ impl Chat {
         if username.chars().chain(email.chars()).any(|c| c.is_control() || is_hidden(c)) {
             return Err(Error::invalid("username and email may not have control characters"));
         }
+        let profile = new.profile.columns()?;
         let password_hash = self.passwords.hash(new.password).await?;
-        let row = NewUser { username, email, password_hash, role: role.to_owned(), created_at: clock::now() };
+        let row = NewUser { username, email, password_hash, role: role.to_owned(), profile, created_at: clock::now() };
         let row = self.writer.insert(self.store.new_user(&row), |_| ()).await?;
         if !row.is_new {
             let is_adopted = self.store.is_adopted();

@@ -23,7 +23,7 @@ use entity::{ConversationId, UserId};
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
-pub use accounts::{LoginKind, NewAccount};
+pub use accounts::{LoginKind, NewAccount, Profile};
 pub use bans::BANNED;
 pub use conversations::Participant;
 pub use guests::Visitor;

@@ -52,7 +52,13 @@ async fn populate(chat: &Arc<Chat>) -> Result<Vec<(Actor, String, String)>> {
     for (n, (name, role)) in USERS.into_iter().enumerate() {
         super::say(&format!("demo: registering {name}, {} of {}", n + 1, USERS.len()));
         let email = format!("{name}@demo.example");
-        let account = NewAccount { username: name.to_owned(), email: email.clone(), password: PASSWORD.to_owned(), role: role.to_owned() };
+        let account = NewAccount {
+            username: name.to_owned(),
+            email: email.clone(),
+            password: PASSWORD.to_owned(),
+            role: role.to_owned(),
+            ..NewAccount::default()
+        };
         let (user, _) = chat.register(account).await?;
         let token = chat.sign(user.id, Some(if name == "cleo" { "admin" } else { role }))?;
         people.push((chat.authenticate(&token).await?, email, token));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::extract::{Attempt, Body, Caller};
-use crate::chat::{LoginKind, NewAccount};
+use crate::chat::{LoginKind, NewAccount, Profile};
 use crate::error::Result;
 use crate::socket::Context;
 use crate::wire::accounts::{Me, Session};
@@ -34,6 +34,15 @@ pub struct Register {
     role: String,
 }
 
+    /// As all that follows, what an agency says of itself: kept where an adopted database has a column for it.
+    #[schema(max_length = 50, example = "+351 21 000 0000")]
+    phone: Option<String>,
+    #[schema(max_length = 255, example = "https://azores.example")]
+    website: Option<String>,
+    #[schema(max_length = 255, example = "Rua do Mar 7, Ponta Delgada")]
+    address: Option<String>,
+    #[schema(max_length = 16_000, example = "Walks and whales")]
+    description: Option<String>,
 /// What an account is proven by.
 #[derive(Deserialize, ToSchema)]
 pub struct Login {
@@ -51,7 +60,9 @@ pub struct Login {
     (status = 409, description = "The e-mail address is taken"),
 ))]
 pub async fn register(State(api): State<Context>, _: Attempt, Body(body): Body<Register>) -> Result<Response> {
-    let account = NewAccount { username: body.username, email: body.email, password: body.password, role: body.role };
+    let Register { username, email, password, role, phone, website, address, description } = body;
+    let profile = Profile { phone, website, address, description };
+    let account = NewAccount { username, email, password, role, profile };
     let (user, token) = api.chat.register(account).await?;
     Ok((StatusCode::CREATED, Json(Session::new(user, token))).into_response())
 }

@@ -12,12 +12,14 @@ use super::{connect, trial};
 use crate::clock;
 
 /// What differs between a schema of our own and an adopted one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Schema {
     /// The legacy column `conversations.trip_id`, which has no default, is there: so the database is an adopted one.
     pub has_trips: bool,
     /// How many digits of a second the tables keep. What is announced is cut to them first, since MySQL rounds what it stores.
     pub fraction: u16,
+    /// The columns of the legacy `users` that are there and not in ours.
+    pub profile: Vec<&'static str>,
 }
 
 /// Whether a server can work on the tables that there are.
@@ -53,6 +55,9 @@ pub fn cannot_migrate(url: &str, e: &DbErr) -> String {
     let why = why.trim_end_matches('.');
     format!("The database cannot be migrated ({why}): let an administrator run `tidings migrate` with a DATABASE_URL of more rights.")
 }
+
+/// What an agency tells the old backend of itself when it registers.
+const PROFILE: [&str; 4] = ["phone", "website", "address", "description"];
 
 /// How long a starting node waits for another one that migrates.
 const MIGRATION_PATIENCE: u32 = 600;
@@ -145,5 +150,11 @@ pub async fn inspect(one: &DatabaseConnection) -> Result<Schema, DbErr> {
         let least: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
         fraction = least.and_then(|digits| u16::try_from(digits).ok()).map_or(3, |digits| digits.min(3));
     }
-    Ok(Schema { has_trips, fraction })
+    let mut profile = Vec::new();
+    for column in PROFILE {
+        if migration::has_column(one, "users", column).await? {
+            profile.push(column);
+        }
+    }
+    Ok(Schema { has_trips, fraction, profile })
 }

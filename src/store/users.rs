@@ -34,6 +34,8 @@ pub struct NewUser {
     pub email: String,
     pub password_hash: String,
     pub role: String,
+    /// Columns of the old backend; those that this database does not have are left out.
+    pub profile: Vec<(&'static str, String)>,
     pub created_at: Timestamp,
 }
 
@@ -77,7 +79,7 @@ impl Store {
     /// A new user, unless the e-mail address is taken.
     pub fn new_user(&self, new: &NewUser) -> Insert {
         let now = self.kept(new.created_at);
-        let row = vec![
+        let mut row = vec![
             ("username", new.username.as_str().into()),
             ("email", new.email.as_str().into()),
             ("password", new.password_hash.as_str().into()),
@@ -87,6 +89,8 @@ impl Store {
             ("created_at", now.into()),
             ("updated_at", now.into()),
         ];
+        let profile = new.profile.iter().filter(|(name, _)| self.schema.profile.contains(name));
+        row.extend(profile.map(|(name, text)| (*name, text.as_str().into())));
         Insert { user: NOBODY, table: "users", row, unless: Some(("email = ?", vec![new.email.as_str().into()])) }
     }
 }

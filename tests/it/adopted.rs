@@ -131,3 +131,36 @@ async fn who_registers_in_a_legacy_database_obeys_its_rules() {
     assert_eq!(taken.body["error"], "Email already exists");
     assert!(register(("role", json!("traveller"))).await.body["token"].is_string());
 }
+
+const REGISTER: &str = "/api/auth/register";
+
+fn agency(profile: Value) -> Value {
+    let mut account = json!({"username": "azores", "email": "azores@test.example", "password": "secret", "role": "agency"});
+    account.as_object_mut().expect("an object").extend(profile.as_object().expect("an object").clone());
+    account
+}
+
+#[tokio::test]
+async fn what_an_agency_says_of_itself_is_kept_in_the_columns_that_there_are() {
+    let without_a_column = [LEGACY, &["ALTER TABLE users DROP COLUMN address"]].concat();
+    let app = TestApp::adopting(&without_a_column, ROOMY).await;
+    let register = async |profile| app.answer(app.request("POST", REGISTER).json(&agency(profile))).await;
+    for (field, wrong) in [
+        ("phone", json!("1".repeat(51))),
+        ("website", json!("w".repeat(256))),
+        ("description", json!("a\0b")),
+        ("phone", json!(351)),
+        ("description", json!(["walks"])),
+        ("address", json!({})),
+    ] {
+        register(json!({field: wrong})).await.refused(400, "invalid_payload");
+    }
+    assert_eq!(app.database.one::<i64>("SELECT COUNT(*) FROM users").await, 3, "what is refused leaves nothing");
+    let profile = json!({"phone": "+351 21 000 0000", "website": " ", "address": "Rua do Mar 7", "description": "Walks\nand whales 🐋", "logo": "/x.png"});
+    assert_eq!(register(profile).await.status, 201);
+    let row = "SELECT phone || '|' || description || '|' || (website IS NULL) || (logo IS NULL) FROM users WHERE username = 'azores'";
+    assert_eq!(app.database.one::<String>(row).await, "+351 21 000 0000|Walks\nand whales 🐋|11");
+    let alone = TestApp::with(ROOMY).await;
+    let account = agency(json!({"phone": "1", "website": null, "address": "a", "description": "d"}));
+    assert_eq!(alone.answer(alone.request("POST", REGISTER).json(&account)).await.status, 201, "without the columns");
+}

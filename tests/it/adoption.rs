@@ -218,3 +218,21 @@ async fn what_the_legacy_backend_writes_beside_is_seen_and_no_count_drifts() {
     legacy.run(&format!("INSERT INTO conversations (user1_id, user2_id, trip_id) VALUES ({BOB}, {VERIFIED}, 3)")).await;
     assert_eq!(inbox(&app, VERIFIED, "").await.len(), 1, "a conversation that it opens is there");
 }
+
+#[tokio::test]
+async fn what_an_agency_says_of_itself_is_kept_and_what_is_too_long_for_its_column_is_refused() {
+    let Some(database) = legacy::database().await else { return };
+    database.run("ALTER TABLE users MODIFY website varchar(20)").await;
+    let app = over(database).await;
+    let register = async |website: &str| {
+        let profile = json!({"phone": "+351 21 000 0000", "website": website, "address": "Rua do Mar 7", "description": "Whales 🐋"});
+        let mut account = json!({"username": "azores", "email": "azores@example.test", "password": "secret", "role": "agency"});
+        account.as_object_mut().expect("an object").extend(profile.as_object().expect("an object").clone());
+        app.answer(app.request("POST", "/api/auth/register").json(&account)).await
+    };
+    register("https://a-long-name.example").await.refused(400, "invalid_payload");
+    assert_eq!(app.database.one::<i64>("SELECT COUNT(*) FROM users WHERE username = 'azores'").await, 0);
+    assert_eq!(register("https://a.example").await.status, 201);
+    let row = "SELECT CONCAT_WS('|', phone, website, address, description) FROM users WHERE username = 'azores'";
+    assert_eq!(app.database.one::<String>(row).await, "+351 21 000 0000|https://a.example|Rua do Mar 7|Whales 🐋");
+}
