@@ -1,5 +1,7 @@
 //! How often a user or an address may do what. The limits of sizes and queues stand where they are applied.
 
+mod attempts;
+
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
@@ -16,6 +18,7 @@ use governor::{
 use crate::config::{self, Rate};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use attempts::Attempts;
 
 /// What is limited per user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,8 @@ pub struct Limits {
     writes: DefaultKeyedRateLimiter<UserId>,
     searches: DefaultKeyedRateLimiter<UserId>,
     conversations: DefaultKeyedRateLimiter<UserId>,
-    logins: DefaultKeyedRateLimiter<IpAddr>,
+    logins: Attempts,
+    failed_logins: Attempts,
     handshakes: DefaultKeyedRateLimiter<IpAddr>,
     guests: DefaultKeyedRateLimiter<u64>,
     metrics: Arc<Metrics>,
@@ -50,15 +54,14 @@ impl Limits {
     pub fn new(settings: &config::Limits, metrics: Arc<Metrics>) -> Self {
         let quota = |rate: Rate| Quota::per_second(rate.per_second).allow_burst(rate.burst);
         let keyed = |rate: Rate| DefaultKeyedRateLimiter::keyed(quota(rate));
-        let period = settings.login_window / settings.logins.get();
-        let logins = Quota::with_period(period.max(Duration::from_nanos(1))).map(|q| q.allow_burst(settings.logins));
         Self {
             sends: keyed(settings.sends),
             events: keyed(settings.events),
             writes: keyed(settings.writes),
             searches: keyed(settings.searches),
             conversations: DefaultKeyedRateLimiter::keyed(hourly(settings.conversations)),
-            logins: DefaultKeyedRateLimiter::keyed(logins.unwrap_or(Quota::per_second(settings.logins))),
+            logins: Attempts::new(settings.logins, settings.login_window),
+            failed_logins: Attempts::new(settings.failed_logins, settings.login_window),
             handshakes: DefaultKeyedRateLimiter::keyed(quota(settings.handshakes)),
             guests: DefaultKeyedRateLimiter::keyed(quota(settings.guest_events)),
             metrics,
@@ -79,7 +82,17 @@ impl Limits {
 
     /// Counts one login or registration of a client address; IPv6 clients count by their /64.
     pub fn check_login(&self, address: IpAddr) -> Result<()> {
-        self.logins.check_key(&network_of(address)).map_err(|until| self.refusal("logins", &until))
+        self.logins.count(self.logins.id(network_of(address))).map_err(|wait| self.refused("logins", wait))
+    }
+
+    /// Counts one login of an account, whether or not there is one of that name, as failed: until it is told that it [succeeded](Login::succeed).
+    pub fn check_account(&self, from: IpAddr, name: &str) -> Result<Login<'_>> {
+        let (counts, network) = (&self.failed_logins, network_of(from));
+        let (everywhere, there) = (counts.id(name), counts.id((network, name)));
+        // A network from which it has logged in has a count of its own: else strangers could lock its user out.
+        let account = if counts.knows(there) { there } else { everywhere };
+        counts.count(account).map_err(|wait| self.refused("failed_logins", wait))?;
+        Ok(Login { limits: self, network, account, there })
     }
 
     /// Counts one new connection of a client address; IPv6 clients count by their /64.
@@ -97,14 +110,39 @@ impl Limits {
         for buckets in [&self.sends, &self.events, &self.writes, &self.searches, &self.conversations] {
             buckets.retain_recent();
         }
-        self.logins.retain_recent();
         self.handshakes.retain_recent();
         self.guests.retain_recent();
     }
 
     fn refusal(&self, limit: &'static str, until: &NotUntil<governor::clock::QuantaInstant>) -> Error {
+        self.refused(limit, until.wait_time_from(DefaultClock::default().now()))
+    }
+
+    fn refused(&self, limit: &'static str, retry_after: Duration) -> Error {
         self.metrics.rate_limited(limit);
-        Error::RateLimited { retry_after: until.wait_time_from(DefaultClock::default().now()) }
+        Error::RateLimited { retry_after }
+    }
+}
+
+/// A login that counts as failed, for its client address and for its account.
+pub struct Login<'a> {
+    limits: &'a Limits,
+    network: IpAddr,
+    account: u64,
+    there: u64,
+}
+
+impl Login<'_> {
+    /// The password was the right one.
+    pub fn succeed(&self) {
+        self.take_back();
+        self.limits.failed_logins.learn(self.there);
+    }
+
+    /// The password was not found to be a wrong one.
+    pub fn take_back(&self) {
+        self.limits.logins.succeed(self.limits.logins.id(self.network));
+        self.limits.failed_logins.succeed(self.account);
     }
 }
 

@@ -47,7 +47,7 @@ for (const role of ['user', 'admin']) {
   test(`every answer that ${role === 'user' ? 'a user' : 'an admin'} can provoke is as documented`, { skip, timeout: 150_000 }, async () => {
     assert.equal(missing, null);
     const any = { per_second: 100_000, burst: 100_000 };
-    const server = await startServer({ config: { limits: { ...NO_LIMITS, searches: any, logins: 1_000_000 } } });
+    const server = await startServer({ config: { limits: { ...NO_LIMITS, searches: any, logins: 1_000_000, failed_logins: 1_000_000 } } });
     try {
       const { a, conversation } = await createPair(server, 'schema');
       await api(server, a.token, 'POST', '/api/messaging/support/tickets', { subject: 'Help', description: 'It broke' });

@@ -9,6 +9,7 @@ use super::Chat;
 use crate::auth::Actor;
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::folding::fold;
 use crate::store::{NewUser, User};
 
 /// Which door somebody logs in through.
@@ -132,18 +133,25 @@ impl Chat {
         user
     }
 
-    /// Logs in and returns the account with a token. Refused, all in the same words: an unknown address, a wrong password, the wrong door; and whoever is
-    /// banned.
+    /// Logs in from a client address and returns the account with a token. Refused, all in the same words: an unknown e-mail address, a wrong password, the
+    /// wrong door; whoever is banned; and, known or not, an account whose logins have failed too often.
     /// Where the legacy backend had its accounts, its rule holds, too: an agency waits until an admin has verified it.
-    pub async fn login(&self, kind: LoginKind, email: &str, password: String) -> Result<(User, String)> {
+    pub async fn login(&self, kind: LoginKind, from: IpAddr, email: &str, password: String) -> Result<(User, String)> {
         const WRONG: Error = Error::Unauthorized("Invalid email or password");
         let email = email.trim().to_lowercase();
-        let found = if email.contains('\0') { None } else { self.store.find_user_by_email(&email).await? };
+        let name = fold(&email);
+        let attempt = self.limits.check_account(from, &name)?;
+        let found = if email.contains('\0') { Ok(None) } else { self.store.find_user_by_email(&email).await };
+        // Nobody has tried a password as long as the database cannot be asked.
+        let found = found.inspect_err(|_| attempt.take_back())?;
+        // A database may take more letters for the same than are counted as the same.
+        let found = found.filter(|user| fold(user.email.trim()) == name);
         let matches = self.passwords.verify(password, found.as_ref().map(|user| user.password_hash.as_str())).await?;
         let user = found.filter(|_| matches).ok_or(WRONG)?;
         if (user.role.as_deref() == Some(AGENCY)) != (kind == LoginKind::Agency) {
             return Err(WRONG);
         }
+        attempt.succeed();
         if self.is_banned(user.id) {
             return Err(Error::Forbidden("This account is banned"));
         }

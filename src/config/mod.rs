@@ -158,6 +158,7 @@ pub struct Limits {
     pub searches: Rate,
     pub conversations: NonZeroU32,
     pub logins: NonZeroU32,
+    pub failed_logins: NonZeroU32,
     #[serde(with = "duration")]
     pub login_window: Duration,
     pub guest_events: Rate,

@@ -71,7 +71,7 @@ const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 /// The methods that are told apart; a client may make up others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// The limits, each of which is shown before anything was over it.
-const LIMITS: [&str; 11] = [
+const LIMITS: [&str; 12] = [
     "sends",
     "events",
     "writes",
@@ -79,6 +79,7 @@ const LIMITS: [&str; 11] = [
     "conversations",
     "requests",
     "logins",
+    "failed_logins",
     "handshakes",
     "guest_events",
     "inbound_queue",
@@ -154,8 +155,8 @@ impl Metrics {
                 "Requests until their answer begins",
                 Family::new_with_constructor(times as fn() -> Histogram),
             ),
-            panics: add(r, "tidings_panics", "Panics of this process, all of them faults of tidings", Counter::default()),
             bcrypt_rounds: add(r, "tidings_bcrypt_rounds", "Rounds of bcrypt that logins have taken", Counter::default()),
+            panics: add(r, "tidings_panics", "Panics of this process, all of them faults of tidings", Counter::default()),
             process: process::Process::new(r),
             registry,
         }

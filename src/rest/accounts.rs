@@ -1,5 +1,7 @@
 //! Handlers of the built-in accounts.
 
+use std::net::IpAddr;
+
 use axum::{
     Json,
     extract::State,
@@ -32,8 +34,6 @@ pub struct Register {
     #[serde(default)]
     #[schema(example = "traveller")]
     role: String,
-}
-
     /// As all that follows, what an agency says of itself: kept where an adopted database has a column for it.
     #[schema(max_length = 50, example = "+351 21 000 0000")]
     phone: Option<String>,
@@ -43,6 +43,8 @@ pub struct Register {
     address: Option<String>,
     #[schema(max_length = 16_000, example = "Walks and whales")]
     description: Option<String>,
+}
+
 /// What an account is proven by.
 #[derive(Deserialize, ToSchema)]
 pub struct Login {
@@ -73,8 +75,8 @@ pub async fn register(State(api): State<Context>, _: Attempt, Body(body): Body<R
     (status = 401, description = "Wrong, without saying what"),
     (status = 403, description = "The account is banned"),
 ))]
-pub async fn login_traveller(State(api): State<Context>, _: Attempt, body: Body<Login>) -> Result<Json<Session>> {
-    login(api, LoginKind::Traveller, body).await
+pub async fn login_traveller(State(api): State<Context>, Attempt(from): Attempt, body: Body<Login>) -> Result<Json<Session>> {
+    login(api, LoginKind::Traveller, from, body).await
 }
 
 /// Logs in agencies.
@@ -83,12 +85,12 @@ pub async fn login_traveller(State(api): State<Context>, _: Attempt, body: Body<
     (status = 401, description = "Wrong, without saying what"),
     (status = 403, description = "Banned, or, with an adopted database, not let in by an admin yet, or rejected"),
 ))]
-pub async fn login_agency(State(api): State<Context>, _: Attempt, body: Body<Login>) -> Result<Json<Session>> {
-    login(api, LoginKind::Agency, body).await
+pub async fn login_agency(State(api): State<Context>, Attempt(from): Attempt, body: Body<Login>) -> Result<Json<Session>> {
+    login(api, LoginKind::Agency, from, body).await
 }
 
-async fn login(api: Context, kind: LoginKind, Body(body): Body<Login>) -> Result<Json<Session>> {
-    let (user, token) = api.chat.login(kind, &body.email, body.password).await?;
+async fn login(api: Context, kind: LoginKind, from: IpAddr, Body(body): Body<Login>) -> Result<Json<Session>> {
+    let (user, token) = api.chat.login(kind, from, &body.email, body.password).await?;
     Ok(Json(Session::new(user, Some(token))))
 }
 

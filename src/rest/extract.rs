@@ -1,6 +1,6 @@
 //! What handlers take from a request: the caller, a JSON body, ids and queries. What is malformed becomes our own error, never a library's text.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     RequestPartsExt,
@@ -58,15 +58,16 @@ fn agent(headers: &HeaderMap) -> Option<u64> {
     Some(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// An attempt to log in or to register. It is counted before the body is read: a stranger's is read only so often.
-pub struct Attempt;
+/// An attempt to log in or to register, from a client address. It is counted before the body is read: a stranger's is read only so often.
+pub struct Attempt(pub IpAddr);
 
 impl FromRequestParts<Context> for Attempt {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, api: &Context) -> Result<Self> {
-        api.chat.limit_login(visitor(parts, &api.proxies).address)?;
-        Ok(Self)
+        let from = visitor(parts, &api.proxies).address;
+        api.chat.limit_login(from)?;
+        Ok(Self(from))
     }
 }
 

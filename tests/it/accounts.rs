@@ -106,7 +106,7 @@ async fn what_cannot_be_registered_is_refused() {
 
 #[tokio::test]
 async fn an_address_may_try_twenty_times_and_is_told_when_to_come_back() {
-    let app = TestApp::start().await;
+    let app = TestApp::with("[limits]\nlogins = 20").await;
     // Refused for its role before anything is hashed; a try all the same.
     let mut body = account("ann@test.example");
     body["role"] = json!("admin");

@@ -22,6 +22,7 @@ mod hostile;
 mod joins;
 mod limits;
 mod lists;
+mod logins;
 mod logs;
 mod matrix;
 mod memory;

@@ -45,6 +45,7 @@ writes = { per_second = 1000000, burst = 1000000 }
 searches = { per_second = 1000000, burst = 1000000 }
 conversations = 1000000
 logins = 1000000
+failed_logins = 1000000
 guest_events = { per_second = 1000000, burst = 1000000 }
 handshakes = { per_second = 1000000, burst = 1000000 }
 inbound_bytes = 1000000000
