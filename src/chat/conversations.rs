@@ -26,25 +26,48 @@ pub struct Participant {
 /// How long a client is left in peace with the answer it just got, before its lists are called out of date.
 pub(super) const AFTER_ANSWER: Duration = Duration::from_millis(150);
 
+/// For how long the two users of a conversation are taken to be the same still, between two events of a socket.
+const MEMBERS_FOR: Duration = Duration::from_secs(60);
+
+fn participant(actor: &Actor, conversation: ConversationId, (a, b): (UserId, UserId)) -> Result<Participant> {
+    let other = if actor.id == a {
+        b
+    } else if actor.id == b {
+        a
+    } else {
+        return Err(Error::Forbidden("You are not part of this conversation"));
+    };
+    Ok(Participant { conversation, user: actor.id, other })
+}
+
 impl Chat {
-    /// Who: the two users. Refused: `not_found`, `forbidden`.
+    /// Who: the two users. Refused: `not_found`, `forbidden`. From memory only while the tables cannot be read.
     pub async fn require_participant(&self, actor: &Actor, conversation: ConversationId) -> Result<Participant> {
-        let (a, b) = match self.members.get(&conversation) {
-            Some(members) => members,
-            None => {
-                let members = self.store.find_members(conversation).await?.ok_or(Error::NotFound("Conversation not found"))?;
-                self.members.insert(conversation, members);
-                members
+        let members = match self.store.find_members(conversation).await {
+            Ok(Some(members)) => members,
+            Ok(None) => {
+                self.members.remove(&conversation);
+                return Err(Error::NotFound("Conversation not found"));
+            }
+            Err(e) => {
+                let (members, _) = self.members.get(&conversation).ok_or(e)?;
+                return participant(actor, conversation, members);
             }
         };
-        let other = if actor.id == a {
-            b
-        } else if actor.id == b {
-            a
-        } else {
-            return Err(Error::Forbidden("You are not part of this conversation"));
-        };
-        Ok(Participant { conversation, user: actor.id, other })
+        self.members.insert(conversation, (members, clock::instant()));
+        participant(actor, conversation, members)
+    }
+
+    /// The same for an event of a socket, from memory for a minute. That may be wrong when the tables were put back: so a write holds for the two
+    /// users that it names or fails, and what is told in a room is for those whom it names.
+    pub async fn require_participant_lately(&self, actor: &Actor, conversation: ConversationId) -> Result<Participant> {
+        if let Some((members, read)) = self.members.get(&conversation)
+            && read.elapsed() < MEMBERS_FOR
+            && let Ok(place) = participant(actor, conversation, members)
+        {
+            return Ok(place);
+        }
+        self.require_participant(actor, conversation).await
     }
 
     /// The conversation of the caller with `other`, and whether it is new. Refused: oneself, an unknown user, too many
@@ -58,7 +81,7 @@ impl Chat {
         let opened = move |id: i64, is_new: bool| {
             let [(caller, _), (other, _)] = pair;
             let conversation = ConversationId(id);
-            chat.members.insert(conversation, (caller.min(other), caller.max(other)));
+            chat.members.insert(conversation, ((caller, other), clock::instant()));
             let nudge = |delay| Event::ConversationUpdated { conversation, delay };
             chat.outbox.tell(Audience::Users(vec![caller]), nudge(AFTER_ANSWER));
             if is_new {

@@ -71,6 +71,7 @@ impl Chat {
             let read = Event::MessagesRead {
                 conversation: place.conversation,
                 reader: place.user,
+                other: place.other,
                 read_at: marked.read_at,
                 messages: marked.messages.clone(),
             };
@@ -88,7 +89,7 @@ impl Chat {
 
     /// A page of a conversation's history, oldest first, and whether there is more. Who: a participant.
     pub async fn history(&self, place: Participant, page: Page, limit: Option<u64>) -> Result<Listed<Message>> {
-        self.store.history(place.conversation, page, self.bound(limit, self.settings.messages.history_limit)).await
+        self.store.history(place.conversation, place.user, page, self.bound(limit, self.settings.messages.history_limit)).await
     }
 
     /// The name of the other user of a conversation.

@@ -39,7 +39,10 @@ impl Chat {
                 Err(e) => return Err(e),
             }
         }
-        self.since(&visible).await
+        // The tables may have been put back since they were asked.
+        let mut found = self.since(&visible).await?;
+        found.rows.retain(|event| event.is_for(actor));
+        Ok(found)
     }
 
     fn page(&self) -> Bound {

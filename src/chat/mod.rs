@@ -59,8 +59,8 @@ pub struct Chat {
     typing: typing::Typing,
     guests: claims::Guests,
     bans: bans::Bans,
-    /// A conversation's two users never change.
-    members: Cache<ConversationId, (UserId, UserId)>,
+    /// A conversation's two users, and when they were read: its id is given out again when the tables are put back.
+    members: Cache<ConversationId, ((UserId, UserId), Instant)>,
     /// The users who were found in the database lately, and when.
     users: Cache<UserId, (Arc<str>, Instant)>,
     passwords: Passwords,

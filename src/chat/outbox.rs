@@ -6,6 +6,7 @@ use entity::{ConversationId, MessageId, TicketId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{TempId, Visitor};
+use crate::auth::Actor;
 use crate::clock::Timestamp;
 use crate::store::{Message, SupportMessage, Ticket};
 
@@ -39,13 +40,8 @@ pub enum Audience {
     Users(Vec<UserId>),
     /// The sockets of a user that do not follow a room.
     UserOutside(UserId, Room),
-    /// Everybody whom a ticket concerns: the owner, the followers, every admin.
-    Ticket {
-        /// Which one.
-        ticket: TicketId,
-        /// Whose it is.
-        owner: UserId,
-    },
+    /// Everybody whom a ticket concerns: its owner, and every admin.
+    OwnerAndAdmins(UserId),
     /// Every admin.
     Admins,
 }
@@ -66,6 +62,8 @@ pub enum Event {
     SupportMessage {
         /// Which.
         message: SupportMessage,
+        /// Whose ticket it is in.
+        owner: UserId,
         /// Its sender's mark.
         temp_id: Option<TempId>,
         /// The one before it in its ticket, where other nodes may have stored that.
@@ -84,6 +82,8 @@ pub enum Event {
         conversation: ConversationId,
         /// By whom.
         reader: UserId,
+        /// The other one there.
+        other: UserId,
         /// When.
         read_at: Timestamp,
         /// Which, ascending.
@@ -95,6 +95,8 @@ pub enum Event {
         room: Room,
         /// Who.
         user: UserId,
+        /// The other one of the conversation, or the owner of the ticket.
+        with: UserId,
         /// The typist's name, where it is known.
         name: Option<Arc<str>>,
         /// Or has stopped.
@@ -115,15 +117,31 @@ pub enum Event {
     Ticket(Ticket, TicketNews),
 }
 
+impl Event {
+    /// Whether what is told in a room is for a user. The write that caused it says so, not the room: when the tables are put back, ids of
+    /// conversations and tickets are given out again, and whoever followed the one before takes no part in the new one.
+    pub fn is_for(&self, actor: &Actor) -> bool {
+        let is_one_of = |users: [&UserId; 2]| users.contains(&&actor.id);
+        match self {
+            Self::Message { message, .. } => is_one_of([&message.sender, &message.receiver]),
+            Self::MessagesRead { reader, other, .. } => is_one_of([reader, other]),
+            Self::SupportMessage { owner, .. } => actor.is_admin || *owner == actor.id,
+            Self::Typing { room: Room::Conversation(_), user, with, .. } => is_one_of([user, with]),
+            Self::Typing { room: Room::Ticket(_), with, .. } => actor.is_admin || *with == actor.id,
+            Self::ConversationUpdated { .. } | Self::Presence { .. } | Self::OnlineUsers(_) | Self::Ticket(..) => true,
+        }
+    }
+}
+
 impl From<Message> for Event {
     fn from(message: Message) -> Self {
         Self::Message { message, temp_id: None, after: None }
     }
 }
 
-impl From<SupportMessage> for Event {
-    fn from(message: SupportMessage) -> Self {
-        Self::SupportMessage { message, temp_id: None, after: None }
+impl From<(SupportMessage, UserId)> for Event {
+    fn from((message, owner): (SupportMessage, UserId)) -> Self {
+        Self::SupportMessage { message, owner, temp_id: None, after: None }
     }
 }
 

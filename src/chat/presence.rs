@@ -137,6 +137,7 @@ impl Chat {
 
     /// Reads the contacts of a user who is online. False when they cannot be read now: then those count whose contact the user is.
     async fn read_contacts(&self, user: UserId) -> bool {
+        let before = self.presence.lock().here.get(&user).map(|entry| entry.contacts.clone()).unwrap_or_default();
         let read = self.store.contacts(user).await;
         let is_complete = read.is_ok();
         let mut users = self.presence.lock();
@@ -145,6 +146,8 @@ impl Chat {
         }
         let contacts = read.unwrap_or_else(|_| users.contact_of(user));
         if let Some(entry) = users.here.get_mut(&user) {
+            // Who became a contact meanwhile stays one; with whom nothing is shared any more does not.
+            entry.contacts.retain(|contact| !is_complete || !before.contains(contact));
             entry.contacts.extend(contacts);
             entry.is_unread = !is_complete;
         }

@@ -114,7 +114,7 @@ impl Chat {
 
     /// A page of a ticket's messages, oldest first, and whether there is more.
     pub async fn support_messages(&self, access: TicketAccess, page: TicketPage, limit: Option<u64>) -> Result<Listed<SupportMessage>> {
-        self.store.support_messages(access.ticket, page, self.bound(limit, self.settings.messages.history_limit)).await
+        self.store.support_messages(access.ticket, access.owner, page, self.bound(limit, self.settings.messages.history_limit)).await
     }
 
     /// Sends a message in a ticket, as its owner or as an admin, which was counted when it came. Refused: what is blank or too long, and a closed ticket.
@@ -175,7 +175,7 @@ impl Chat {
 
     fn announce(&self, written: &SupportWritten, from: Option<SocketId>, temp_id: Option<TempId>) {
         if let Some(stored) = &written.message {
-            let event = Event::SupportMessage { message: stored.row.clone(), temp_id, after: stored.after };
+            let event = Event::SupportMessage { message: stored.row.clone(), owner: written.ticket.owner, temp_id, after: stored.after };
             match (stored.fresh, from) {
                 (true, from) => self.outbox.tell(Audience::RoomAnd(Room::Ticket(written.ticket.id), from), event),
                 (false, Some(from)) => self.outbox.tell_here(Audience::Socket(from), event),
@@ -183,7 +183,7 @@ impl Chat {
             }
         }
         if written.changed {
-            let audience = Audience::Ticket { ticket: written.ticket.id, owner: written.ticket.owner };
+            let audience = Audience::OwnerAndAdmins(written.ticket.owner);
             self.outbox.tell(audience, Event::Ticket(written.ticket.clone(), TicketNews::Changed));
         }
     }

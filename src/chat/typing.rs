@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use entity::{TicketId, UserId};
+use entity::UserId;
 use tokio::time::Instant;
 
 use super::{Audience, Chat, Event, Participant, Room, SocketId, TicketAccess};
@@ -19,6 +19,8 @@ pub(super) struct Typing(Mutex<HashMap<(Room, UserId), Typist>>);
 struct Typist {
     /// None on another node.
     socket: Option<SocketId>,
+    /// The other one of the conversation, or the owner of the ticket.
+    with: UserId,
     name: Arc<str>,
     last: Instant,
 }
@@ -32,38 +34,38 @@ impl Typing {
 impl Chat {
     /// The actor types in a conversation, or has stopped. Told: the other followers.
     pub fn type_in(&self, actor: &Actor, place: Participant, from: SocketId, is_typing: bool) {
-        self.set_typing(actor, Room::Conversation(place.conversation), from, is_typing);
+        self.set_typing(actor, Room::Conversation(place.conversation), place.other, from, is_typing);
     }
 
     /// The same in a ticket.
     pub fn type_in_ticket(&self, actor: &Actor, access: TicketAccess, from: SocketId, is_typing: bool) {
-        self.set_typing(actor, Room::Ticket(access.ticket), from, is_typing);
+        self.set_typing(actor, Room::Ticket(access.ticket), access.owner, from, is_typing);
     }
 
-    fn set_typing(&self, actor: &Actor, room: Room, from: SocketId, is_typing: bool) {
+    fn set_typing(&self, actor: &Actor, room: Room, with: UserId, from: SocketId, is_typing: bool) {
         let name = self.current_name(actor);
         self.typing.change(|typists| {
             if is_typing {
-                typists.insert((room, actor.id), Typist { socket: Some(from), name: name.clone(), last: clock::instant() });
+                typists.insert((room, actor.id), Typist { socket: Some(from), with, name: name.clone(), last: clock::instant() });
             } else {
                 typists.remove(&(room, actor.id));
             }
         });
-        self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, name, is_typing));
+        self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, with, name, is_typing));
     }
 
     /// The actor sends a message, and so has stopped typing there; not every client says so. Told, when the actor was typing: the other
     /// followers.
     pub(super) fn end_typing(&self, actor: &Actor, room: Room) {
         if let Some(typist) = self.typing.change(|typists| typists.remove(&(room, actor.id))) {
-            self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, typist.name, false));
+            self.outbox.tell(Audience::RoomWithout(room, actor.id), typing(room, actor.id, typist.with, typist.name, false));
         }
     }
 
     /// Somebody types on another node, or has stopped.
-    pub fn note_typing(&self, room: Room, user: UserId, name: Option<Arc<str>>, is_typing: bool) {
+    pub fn note_typing(&self, room: Room, user: UserId, with: UserId, name: Option<Arc<str>>, is_typing: bool) {
         self.typing.change(|typists| match name {
-            Some(name) if is_typing => drop(typists.insert((room, user), Typist { socket: None, name, last: clock::instant() })),
+            Some(name) if is_typing => drop(typists.insert((room, user), Typist { socket: None, with, name, last: clock::instant() })),
             _ => drop(typists.remove(&(room, user))),
         });
     }
@@ -72,18 +74,20 @@ impl Chat {
     /// elsewhere.
     pub fn tell_who_types(&self, place: Participant, to: SocketId) {
         let room = Room::Conversation(place.conversation);
-        let is_typing = self.typing.change(|typists| typists.contains_key(&(room, place.other)));
-        self.outbox.tell_here(Audience::Socket(to), Event::Typing { room, user: place.other, name: None, is_typing });
+        let is_typing = self.typing.change(|typists| typists.get(&(room, place.other)).is_some_and(|typist| typist.with == place.user));
+        let event = Event::Typing { room, user: place.other, with: place.user, name: None, is_typing };
+        self.outbox.tell_here(Audience::Socket(to), event);
     }
 
     /// Tells a socket that joined a ticket who types there.
-    pub fn tell_who_types_in_ticket(&self, actor: &Actor, ticket: TicketId, to: SocketId) {
-        let room = Room::Ticket(ticket);
+    pub fn tell_who_types_in_ticket(&self, actor: &Actor, access: TicketAccess, to: SocketId) {
+        let (room, owner) = (Room::Ticket(access.ticket), access.owner);
         let others = |typists: &mut HashMap<(Room, UserId), Typist>| -> Vec<UserId> {
-            typists.keys().filter(|(r, user)| *r == room && *user != actor.id).map(|(_, user)| *user).collect()
+            let others = typists.iter().filter(|((r, user), typist)| *r == room && *user != actor.id && typist.with == owner);
+            others.map(|((_, user), _)| *user).collect()
         };
         for user in self.typing.change(others) {
-            self.outbox.tell_here(Audience::Socket(to), Event::Typing { room, user, name: None, is_typing: true });
+            self.outbox.tell_here(Audience::Socket(to), Event::Typing { room, user, with: owner, name: None, is_typing: true });
         }
     }
 
@@ -100,7 +104,7 @@ impl Chat {
     fn stop_where(&self, stopped: impl Fn(&Typist) -> bool) {
         let gone: Vec<_> = self.typing.change(|typists| typists.extract_if(|_, typist| stopped(typist)).collect());
         for ((room, user), typist) in gone {
-            let (audience, event) = (Audience::RoomWithout(room, user), typing(room, user, typist.name, false));
+            let (audience, event) = (Audience::RoomWithout(room, user), typing(room, user, typist.with, typist.name, false));
             match typist.socket {
                 Some(_) => self.outbox.tell(audience, event),
                 None => self.outbox.tell_here(audience, event),
@@ -109,6 +113,6 @@ impl Chat {
     }
 }
 
-fn typing(room: Room, user: UserId, name: Arc<str>, is_typing: bool) -> Event {
-    Event::Typing { room, user, name: Some(name), is_typing }
+fn typing(room: Room, user: UserId, with: UserId, name: Arc<str>, is_typing: bool) -> Event {
+    Event::Typing { room, user, with, name: Some(name), is_typing }
 }

@@ -191,8 +191,8 @@ impl Cluster {
             match serde_json::from_str(item.get()) {
                 Ok(Incoming::Tell(audience, event)) => {
                     self.note(&event);
-                    if let Event::Typing { room, user, name, is_typing } = &event {
-                        context.chat.note_typing(*room, *user, name.clone(), *is_typing);
+                    if let Event::Typing { room, user, with, name, is_typing } = &event {
+                        context.chat.note_typing(*room, *user, *with, name.clone(), *is_typing);
                     }
                     self.hub.tell_here(audience, event);
                 }

@@ -94,26 +94,24 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
     match event {
         ClientEvent::UserOnline(_) => chat.tell_online_contacts(actor.id, conn.id),
         ClientEvent::JoinConversation(ids) => {
-            let mut places = Vec::with_capacity(ids.len());
-            for id in ids {
-                places.push(chat.require_participant(actor, id).await?);
-            }
+            let places = try_join_all(ids.into_iter().map(|id| chat.require_participant_lately(actor, id))).await?;
             let rooms: Vec<Room> = places.iter().map(|place| Room::Conversation(place.conversation)).collect();
             follow(context, conn, &rooms).await?;
             places.into_iter().for_each(|place| chat.tell_who_types(place, conn.id));
         }
         ClientEvent::LeaveConversation(ids) => {
-            for id in &ids {
-                chat.require_participant(actor, *id).await?;
+            let rooms: Vec<Room> = ids.iter().copied().map(Room::Conversation).collect();
+            // Whoever is in a room may leave it, also one that has become others' since.
+            for (id, _) in ids.into_iter().zip(&rooms).filter(|(_, room)| !conn.follows(**room)) {
+                chat.require_participant_lately(actor, id).await?;
             }
-            let rooms: Vec<Room> = ids.into_iter().map(Room::Conversation).collect();
             if context.hub.unfollow(conn, &rooms) {
                 context.hub.drop_draft(conn);
                 recovery::remember(context, conn).await;
             }
         }
         ClientEvent::SendMessage { conversation, text, temp_id } => {
-            let place = chat.require_participant(actor, conversation).await?;
+            let place = chat.require_participant_lately(actor, conversation).await?;
             context.hub.send_draft(conn, conversation);
             if join_implicitly(context, conn, Room::Conversation(conversation)).await? {
                 chat.tell_who_types(place, conn.id);
@@ -130,7 +128,7 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
             return Ok(Answer::Later);
         }
         ClientEvent::Typing { room: Room::Conversation(id), is_typing } => {
-            let place = chat.require_participant(actor, id).await?;
+            let place = chat.require_participant_lately(actor, id).await?;
             if is_typing {
                 if join_implicitly(context, conn, Room::Conversation(id)).await? {
                     chat.tell_who_types(place, conn.id);
@@ -149,16 +147,14 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
                 (None, Some(message)) => chat.conversation_of(message).await?,
                 (None, None) => return Err(Error::invalid("messageId or conversationId is required")),
             };
-            let place = chat.require_participant(actor, conversation).await?;
+            let place = chat.require_participant_lately(actor, conversation).await?;
             return Ok(Answer::Now(ack::marked(&chat.mark_read(place, message).await?)));
         }
         ClientEvent::JoinSupport(ids) => {
-            for id in &ids {
-                chat.require_ticket(actor, *id).await?;
-            }
-            let rooms: Vec<Room> = ids.iter().copied().map(Room::Ticket).collect();
+            let found = try_join_all(ids.into_iter().map(|id| chat.require_ticket(actor, id))).await?;
+            let rooms: Vec<Room> = found.iter().map(|(access, _)| Room::Ticket(access.ticket)).collect();
             follow(context, conn, &rooms).await?;
-            ids.into_iter().for_each(|id| chat.tell_who_types_in_ticket(actor, id, conn.id));
+            found.into_iter().for_each(|(access, _)| chat.tell_who_types_in_ticket(actor, access, conn.id));
         }
         ClientEvent::SendSupportMessage { ticket, text, temp_id } => {
             let (access, _) = chat.require_ticket(actor, ticket).await?;

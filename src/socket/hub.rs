@@ -232,10 +232,11 @@ impl Hub {
     }
 
     /// Sends an event that is no nudge. A socket may leave the room while its audience is told: what it still follows is decided under its
-    /// lock, so that nothing of a room is heard after the answer to a join that left it.
+    /// lock, so that nothing of a room is heard after the answer to a join that left it. Nor does it hear what is for others.
     fn tell_one(&self, conn: &Arc<Conn>, audience: &Audience, event: &Event, frames: &[Frame]) {
         let mut state = conn.state();
-        let follows = |room: &Room| state.following.iter().any(|f| f.room == *room);
+        let is_for = conn.actor.as_ref().is_some_and(|actor| event.is_for(actor));
+        let follows = |room: &Room| is_for && state.following.iter().any(|f| f.room == *room);
         let still = match audience {
             Audience::RoomAnd(room, also) => *also == Some(conn.id) || follows(room),
             Audience::RoomWithout(room, _) => follows(room),

@@ -196,7 +196,7 @@ async fn watch(context: Context) {
     }
 }
 
-/// Turns out whom another process has banned, and whoever has slipped in.
+/// Turns out whom another process has banned, who was found to exist no more, and whoever has slipped in.
 async fn watch_bans(context: Context) {
     let mut tick = tokio::time::interval(BANS);
     loop {

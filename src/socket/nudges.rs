@@ -154,8 +154,9 @@ impl Hub {
     }
 
     fn tell_nudge(&self, conn: &Arc<Conn>, event: &Event, outside: Option<Room>) {
+        let is_for = conn.actor.as_ref().is_none_or(|actor| event.is_for(actor));
         let left = matches!(event, Event::MessagesRead { conversation, .. } if !conn.follows(Room::Conversation(*conversation)));
-        if left || outside.is_some_and(|room| conn.follows(room)) {
+        if left || !is_for || outside.is_some_and(|room| conn.follows(room)) {
             return;
         }
         let frames = if conn.actor.is_none() { vec![outbound::bare_nudge()] } else { outbound::frames(event) };
@@ -168,11 +169,11 @@ impl Hub {
 /// Two nudges as one: not before either wants, by the earlier one's deadline, to whom either goes, with what both say.
 fn merge(earlier: Pending, later: Pending) -> Pending {
     let event = match (earlier.event, later.event) {
-        (Event::MessagesRead { messages: mut all, .. }, Event::MessagesRead { conversation, reader, read_at, messages }) => {
+        (Event::MessagesRead { messages: mut all, .. }, Event::MessagesRead { conversation, reader, other, read_at, messages }) => {
             all.extend(messages);
             all.sort_unstable();
             all.dedup();
-            Event::MessagesRead { conversation, reader, read_at, messages: all }
+            Event::MessagesRead { conversation, reader, other, read_at, messages: all }
         }
         (_, later) => later,
     };

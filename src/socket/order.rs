@@ -257,7 +257,7 @@ mod tests {
         let (ticket, sender) = (entity::TicketId(1), entity::UserId(1));
         let id = entity::SupportMessageId(id);
         let message = SupportMessage { id, ticket, sender, text: text.to_owned(), is_admin: false, created_at: Timestamp::default() };
-        Event::SupportMessage { message, temp_id: None, after: Some(after) }
+        Event::SupportMessage { message, owner: sender, temp_id: None, after: Some(after) }
     }
 
     fn stands_at(newest: i64) -> Order {

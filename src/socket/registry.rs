@@ -149,8 +149,8 @@ impl Registry {
             Audience::Users(users) => users.iter().flat_map(of_user).cloned().collect(),
             Audience::UserOutside(user, _) => of_user(user).cloned().collect(),
             Audience::Admins => self.admins.clone(),
-            Audience::Ticket { ticket, owner } => {
-                let mut all: Vec<Arc<Conn>> = in_room(&Room::Ticket(*ticket)).chain(of_user(owner)).chain(&self.admins).cloned().collect();
+            Audience::OwnerAndAdmins(owner) => {
+                let mut all: Vec<Arc<Conn>> = of_user(owner).chain(&self.admins).cloned().collect();
                 all.sort_unstable_by_key(|conn| conn.id);
                 all.dedup_by_key(|conn| conn.id);
                 all

@@ -178,10 +178,10 @@ impl Store {
              FROM conversations c \
              LEFT JOIN users u ON u.id = CASE WHEN c.user1_id = ? THEN c.user2_id ELSE c.user1_id END \
              LEFT JOIN messages m ON m.id = (SELECT l.id FROM messages l WHERE l.conversation_id = c.id ORDER BY l.id DESC LIMIT 1) \
-             WHERE c.id IN ({})",
+             WHERE (c.user1_id = ? OR c.user2_id = ?) AND c.id IN ({})",
             marks(ids.len())
         );
-        let mut values = vec![sea_orm::Value::from(user.0); 3];
+        let mut values = vec![sea_orm::Value::from(user.0); 5];
         values.extend(ids.into_iter().map(sea_orm::Value::from));
         let rows = self.rows(&sql, values).await?;
         rows.iter().map(|row| inbox_row(user, row).map(|row| (row.id, row))).collect::<Result<_, _>>().map_err(failure)

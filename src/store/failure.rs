@@ -187,9 +187,9 @@ pub fn is_duplicate(e: &DbErr) -> bool {
     matches!(sqlx(e), Some(Sqlx::Database(d)) if d.is_unique_violation())
 }
 
-/// Whether the row refers to one that does not exist.
+/// Whether the row refers to one that does not exist, or is another one by now.
 pub fn is_orphan(e: &DbErr) -> bool {
-    matches!(sqlx(e), Some(Sqlx::Database(d)) if d.is_foreign_key_violation())
+    matches!(e, DbErr::RecordNotUpdated) || matches!(sqlx(e), Some(Sqlx::Database(d)) if d.is_foreign_key_violation())
 }
 
 /// The kind of a failure, without the values that a database likes to quote.

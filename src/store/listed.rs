@@ -1,6 +1,7 @@
 //! Lists that are read as far as an answer may go, in rows and in bytes: what does not fit is left in the database. The rows come one by one,
 //! so a list is never in memory beyond its bound.
 
+use entity::UserId;
 use sea_orm::{DbErr, QueryResult, Statement};
 
 use super::{InboxRow, Message, NamedTicket, Store, SupportMessage, Ticket, failure};
@@ -72,6 +73,12 @@ impl Weighed for Message {
 impl Weighed for SupportMessage {
     fn bytes(&self) -> usize {
         row_of([&self.text])
+    }
+}
+
+impl Weighed for (SupportMessage, UserId) {
+    fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 }
 

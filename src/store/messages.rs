@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
-use entity::{ConversationId, Flag, MessageId, UserId, message};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait};
+use entity::{ConversationId, Flag, MessageId, UserId, conversation, message};
+use sea_orm::{
+    ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    sea_query::Expr,
+};
 use serde::{Deserialize, Serialize};
 
 use super::write::marks;
@@ -57,9 +60,14 @@ fn read_message(row: &QueryResult) -> Result<Message, DbErr> {
 const NEWEST: &str = "(SELECT m.id FROM messages m WHERE m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1)";
 
 impl Store {
-    /// A page of a conversation, oldest first, and whether there is more in the page's direction.
-    pub async fn history(&self, conversation: ConversationId, page: Page, bound: Bound) -> Result<Listed<Message>> {
-        let mut query = message::Entity::find().filter(message::Column::ConversationId.eq(conversation)).limit(bound.to_read());
+    /// A page of a conversation of `user`, oldest first, and whether there is more in the page's direction.
+    pub async fn history(&self, conversation: ConversationId, user: UserId, page: Page, bound: Bound) -> Result<Listed<Message>> {
+        let is_one = Condition::any().add(conversation::Column::User1Id.eq(user)).add(conversation::Column::User2Id.eq(user));
+        let of_user = conversation::Entity::find_by_id(conversation).filter(is_one).into_query();
+        let mut query = message::Entity::find()
+            .filter(message::Column::ConversationId.eq(conversation))
+            .filter(Expr::exists(of_user))
+            .limit(bound.to_read());
         if let Some(id) = page.before {
             query = query.filter(message::Column::Id.lt(id));
         }

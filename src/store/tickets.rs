@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::jobs::Insert;
+use super::jobs::{Insert, NOBODY};
 use super::{Bound, Listed, Store, dialect, failure};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -141,9 +141,19 @@ impl Store {
         self.listed(query.build(backend), bound, read).await
     }
 
-    /// A page of the messages of a ticket, oldest first, and whether there is more in the page's direction.
-    pub async fn support_messages(&self, ticket: TicketId, page: TicketPage, bound: Bound) -> Result<Listed<SupportMessage>> {
-        let mut query = support_message::Entity::find().filter(support_message::Column::TicketId.eq(ticket)).limit(bound.to_read());
+    /// A page of the messages of a ticket of `owner`, oldest first, and whether there is more in the page's direction.
+    pub async fn support_messages(
+        &self,
+        ticket: TicketId,
+        owner: UserId,
+        page: TicketPage,
+        bound: Bound,
+    ) -> Result<Listed<SupportMessage>> {
+        let of_owner = support_ticket::Entity::find_by_id(ticket).filter(support_ticket::Column::UserId.eq(owner)).into_query();
+        let mut query = support_message::Entity::find()
+            .filter(support_message::Column::TicketId.eq(ticket))
+            .filter(Expr::exists(of_owner))
+            .limit(bound.to_read());
         if let Some(id) = page.before {
             query = query.filter(support_message::Column::Id.lt(id));
         }
@@ -158,8 +168,13 @@ impl Store {
         Ok(listed)
     }
 
-    /// The messages of several tickets, each newer than its own bound, in the order of their ids: one statement, one snapshot.
-    pub async fn support_messages_since(&self, after: &[(TicketId, SupportMessageId)], bound: Bound) -> Result<Listed<SupportMessage>> {
+    /// The messages of several tickets, each newer than its own bound, in the order of their ids, with the owner of each one's ticket: one
+    /// statement, one snapshot.
+    pub async fn support_messages_since(
+        &self,
+        after: &[(TicketId, SupportMessageId)],
+        bound: Bound,
+    ) -> Result<Listed<(SupportMessage, UserId)>> {
         if after.is_empty() {
             return Ok(Listed::default());
         }
@@ -167,8 +182,14 @@ impl Store {
             Condition::all().add(support_message::Column::TicketId.eq(*id)).add(support_message::Column::Id.gt(*after))
         };
         let any = after.iter().map(newer).fold(Condition::any(), Condition::add);
-        let query = support_message::Entity::find().filter(any).order_by_asc(support_message::Column::Id).limit(bound.to_read());
-        self.listed(query.build(self.backend()), bound, read_support_message).await
+        let owner = Expr::cust("(SELECT t.user_id FROM support_tickets t WHERE t.id = support_messages.ticket_id)");
+        let query = support_message::Entity::find()
+            .expr_as(owner, "owner")
+            .filter(any)
+            .order_by_asc(support_message::Column::Id)
+            .limit(bound.to_read());
+        let read = |row: &QueryResult| Ok((read_support_message(row)?, row.try_get::<Option<UserId>>("", "owner")?.unwrap_or(NOBODY)));
+        self.listed(query.build(self.backend()), bound, read).await
     }
 
     /// The id of the newest message of a ticket from before a moment, or 0.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use entity::{ConversationId, Flag, MessageId, Moment, Status, SupportMessageId, Text, TicketId, support_ticket};
+use entity::{ConversationId, Flag, MessageId, Moment, Status, SupportMessageId, Text, TicketId, UserId, support_ticket};
 use sea_orm::{DbErr, Value};
 
 use super::jobs::{MARKED_IDS, Mark, Marked, MarkedPiece, NewMessage, SendKey, Stored, SupportWrite, SupportWritten};
@@ -97,15 +97,23 @@ async fn insert_rows(
     now: Timestamp,
     chain: bool,
 ) -> Result<Vec<(MessageId, Option<i64>)>, DbErr> {
-    let mut touched: Vec<ConversationId> = inserts.iter().map(|new| new.conversation).collect();
+    let pair = |new: &&NewMessage| (new.conversation, new.sender.min(new.receiver), new.sender.max(new.receiver));
+    let mut touched: Vec<(ConversationId, UserId, UserId)> = inserts.iter().map(pair).collect();
     touched.sort_unstable();
     touched.dedup();
     // Before the messages, whose foreign key would lock these rows in a weaker way first: two nodes that do the same would wait for each
     // other. And so the ids of a conversation are given out in the order of their commits, on several nodes, too.
-    let ids = |of: &[ConversationId]| of.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
+    // A conversation that has other users than the message fails, as one does that is not there: its id was given out again.
+    let ids = |of: &[(ConversationId, UserId, UserId)]| of.iter().map(|(id, ..)| Value::from(*id)).collect::<Vec<_>>();
     for some in touched.chunks(tx.at_once()) {
-        let sql = format!("UPDATE conversations SET last_message_at = ? WHERE id IN ({})", marks(some.len()));
-        tx.run(&sql, [vec![now.into()], ids(some)].concat()).await?;
+        let of_pair = "id = ? AND (user1_id = ? AND user2_id = ? OR user1_id = ? AND user2_id = ?)";
+        let (which, pairs) = (marks(some.len()), vec![of_pair; some.len()].join(" OR "));
+        let sql = format!("UPDATE conversations SET last_message_at = ? WHERE id IN ({which}) AND ({pairs})");
+        let users = some.iter().flat_map(|(id, a, b)| [Value::from(*id), (*a).into(), (*b).into(), (*b).into(), (*a).into()]);
+        let found = tx.run(&sql, [vec![now.into()], ids(some), users.collect()].concat()).await?;
+        if found != some.len() as u64 {
+            return Err(DbErr::RecordNotUpdated);
+        }
     }
     let mut newest: HashMap<ConversationId, i64> = HashMap::new();
     if chain && !touched.is_empty() {
@@ -246,7 +254,8 @@ pub(super) async fn apply_support(
     now: Timestamp,
     chain: bool,
 ) -> Result<Result<SupportWritten>, DbErr> {
-    let Some(mut ticket) = find_ticket(tx, write.ticket).await? else {
+    let is_open_to = |ticket: &Ticket| write.is_admin || ticket.owner == write.sender;
+    let Some(mut ticket) = find_ticket(tx, write.ticket).await?.filter(is_open_to) else {
         return Ok(Err(Error::NotFound("Ticket not found")));
     };
     if let Some((_, Some(key))) = &write.message

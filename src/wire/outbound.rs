@@ -50,7 +50,7 @@ pub fn frames(event: &Event) -> Vec<Frame> {
         Event::ConversationUpdated { conversation, .. } => {
             vec![Frame::new("conversation-updated", &json!({"conversationId": conversation}))]
         }
-        Event::MessagesRead { conversation, reader, read_at, messages } => vec![Frame::new(
+        Event::MessagesRead { conversation, reader, read_at, messages, .. } => vec![Frame::new(
             "message-read",
             &json!({
                 "messageId": messages.last(),
@@ -60,7 +60,7 @@ pub fn frames(event: &Event) -> Vec<Frame> {
                 "messageIds": messages,
             }),
         )],
-        Event::Typing { room, user, name, is_typing } => {
+        Event::Typing { room, user, name, is_typing, .. } => {
             let (field, id) = match room {
                 Room::Conversation(id) => ("conversationId", id.0),
                 Room::Ticket(id) => ("ticketId", id.0),
@@ -196,8 +196,11 @@ mod tests {
     fn typing_and_presence_are_told_under_two_names() {
         let names = |event| frames(&event).iter().map(|f| f.name).collect::<Vec<_>>();
         let room = Room::Conversation(ConversationId(7));
-        assert_eq!(names(Event::Typing { room, user: UserId(1), name: Some("ann".into()), is_typing: true }), ["user-typing", "typing"]);
-        assert_eq!(names(Event::Typing { room, user: UserId(1), name: None, is_typing: false }), ["user-stopped-typing"]);
+        assert_eq!(
+            names(Event::Typing { room, user: UserId(1), with: UserId(2), name: Some("ann".into()), is_typing: true }),
+            ["user-typing", "typing"]
+        );
+        assert_eq!(names(Event::Typing { room, user: UserId(1), with: UserId(2), name: None, is_typing: false }), ["user-stopped-typing"]);
         assert_eq!(names(Event::Presence { user: UserId(1), name: "ann".into(), last_seen: None }), ["user-status-changed", "user-online"]);
     }
 

@@ -82,14 +82,14 @@ fn all_frames() -> Vec<Frame> {
         created_at: moment,
         updated_at: moment,
     };
-    let typing = |room, is_typing| Event::Typing { room, user, name: Some("ann".into()), is_typing };
+    let typing = |room, is_typing| Event::Typing { room, user, with: user, name: Some("ann".into()), is_typing };
     let events = [
         Event::from(message.clone()),
         Event::Message { message: Message { read_at: Some(moment), ..message }, temp_id: temp_id(), after: None },
-        Event::from(support.clone()),
-        Event::SupportMessage { message: support, temp_id: temp_id(), after: None },
+        Event::from((support.clone(), user)),
+        Event::SupportMessage { message: support, owner: user, temp_id: temp_id(), after: None },
         Event::ConversationUpdated { conversation: ConversationId(7), delay: Default::default() },
-        Event::MessagesRead { conversation: ConversationId(7), reader: user, read_at: moment, messages: vec![MessageId(9)] },
+        Event::MessagesRead { conversation: ConversationId(7), reader: user, other: user, read_at: moment, messages: vec![MessageId(9)] },
         typing(Room::Conversation(ConversationId(7)), true),
         typing(Room::Ticket(TicketId(5)), true),
         typing(Room::Conversation(ConversationId(7)), false),

@@ -200,7 +200,7 @@ impl Database {
         self.run(&match self.backend {
             DbBackend::Sqlite => format!("UPDATE sqlite_sequence SET seq = {newest} WHERE name = '{table}'"),
             DbBackend::MySql => format!("ALTER TABLE {table} AUTO_INCREMENT = {}", newest + 1),
-            _ => format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {newest})"),
+            _ => format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {}, false)", newest + 1),
         })
         .await;
     }
