@@ -1,8 +1,8 @@
 //! What a client missed while it was cut off.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use entity::{ConversationId, MessageId, SupportMessageId};
+use entity::{ConversationId, MessageId, SupportMessageId, UserId};
 
 use super::{Audience, Chat, Event, Room};
 use crate::auth::Actor;
@@ -89,12 +89,18 @@ impl Chat {
     /// is when `heard` was the newest, should the tables not reach that any more.
     pub async fn nudge_since(&self, heard: MessageId, seen: Timestamp) -> Result<()> {
         let is_void = self.newest().await? < heard;
-        let heard = if is_void { self.store.newest_of_all_before(seen).await? } else { heard };
-        for (conversation, users) in self.store.conversations_since(heard).await? {
-            let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
-            self.outbox.tell_here(Audience::Users(users.into()), nudge);
+        let mut heard = if is_void { self.store.newest_of_all_before(seen).await? } else { heard };
+        loop {
+            // Page by page: there may be as many as there are messages. Who is nudged for several hears one.
+            let page = self.store.conversations_since(heard, PAGE).await?;
+            let Some((last, ..)) = page.last() else { return Ok(()) };
+            heard = *last;
+            let conversations: HashMap<ConversationId, [UserId; 2]> = page.into_iter().map(|(_, id, users)| (id, users)).collect();
+            for (conversation, users) in conversations {
+                let nudge = Event::ConversationUpdated { conversation, delay: Duration::ZERO };
+                self.outbox.tell_here(Audience::Users(users.into()), nudge);
+            }
         }
-        Ok(())
     }
 
     /// The id of the newest message of a room: what a socket that joins now has not missed.

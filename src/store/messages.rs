@@ -131,13 +131,15 @@ impl Store {
         rows.first().map_or(Ok(0), |row| row.try_get_by_index(0)).map_err(failure)
     }
 
-    /// The conversations that have messages newer than this one, with their users.
-    pub async fn conversations_since(&self, heard: MessageId) -> Result<Vec<(ConversationId, [UserId; 2])>> {
-        let sql = "SELECT c.id, c.user1_id, c.user2_id FROM conversations c \
-                   WHERE c.id IN (SELECT m.conversation_id FROM messages m WHERE m.id > ?)";
-        let rows = self.rows(sql, vec![heard.into()]).await?;
-        let read = |row: &QueryResult| Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?]));
-        rows.iter().map(read).collect::<Result<_, _>>().map_err(failure)
+    /// The next messages after this one, at most `most` of them: each one's id and conversation, with the users of that.
+    pub async fn conversations_since(&self, heard: MessageId, most: u64) -> Result<Vec<(MessageId, ConversationId, [UserId; 2])>> {
+        let sql = "SELECT m.id, c.id, c.user1_id, c.user2_id FROM messages m JOIN conversations c ON c.id = m.conversation_id \
+                   WHERE m.id > ? ORDER BY m.id LIMIT ?";
+        let rows = self.rows(sql, vec![heard.into(), i64::try_from(most).unwrap_or(i64::MAX).into()]).await?;
+        let value = |row: &QueryResult| {
+            Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, [row.try_get_by_index(2)?, row.try_get_by_index(3)?]))
+        };
+        rows.iter().map(value).collect::<Result<_, _>>().map_err(failure)
     }
 
     /// The conversation of a user with the newest message, and that message.

@@ -164,3 +164,23 @@ async fn neither_a_restored_backup_nor_what_a_client_says_keeps_a_node_from_what
         becomes(&two, "ok").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_shares_a_conversation_with_news_is_nudged_however_much_a_node_has_missed() {
+    let Some((mut redis, one, two)) = two_nodes().await else { return };
+    let (ann, bob, conversation) = one.pair().await;
+    let (carl, dora) = (one.user("carl").await, one.user("dora").await);
+    let later = one.conversation(&carl, &dora).await;
+    let (a, c) = (one.socket(&ann).await, one.socket(&carl).await);
+    let (b, d) = (two.socket(&bob).await, two.socket(&dora).await);
+    let first = tell(&a, conversation, "before").await;
+    b.heard("conversation-updated").await;
+    redis.kill();
+    becomes(&one, "degraded").await;
+    becomes(&two, "degraded").await;
+    one.database.copy_message(first, 2500).await;
+    tell(&c, later, "after all of them").await;
+    redis.run().await;
+    assert_eq!(b.heard("conversation-updated").await["conversationId"], conversation);
+    assert_eq!(d.heard("conversation-updated").await["conversationId"], later);
+}
