@@ -3,6 +3,7 @@
 
 use std::{process::Command, time::Duration};
 
+use entity::UserId;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
@@ -10,7 +11,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 
 use super::{Server, listen};
 use crate::auth::Actor;
-use crate::chat::NewAccount;
+use crate::chat::{Barred, NewAccount};
+use crate::clock;
 use crate::config::{DEFAULTS, Settings};
 use crate::store::jobs::{Done, Job};
 use crate::wire::names::NAMES;
@@ -283,4 +285,14 @@ async fn a_made_secret_and_database_are_their_owners_alone_and_a_trivial_secret_
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_who_exists_no_more_is_found_though_nobody_asks_as_that_user() {
+    let scene = Scene::new().await;
+    let (chat, before, gone) = (scene.server.chat(), clock::instant(), UserId(999));
+    let ann = chat.user_of(&scene.tokens[0]).expect("a good token");
+    chat.look_for_gone(&[ann, gone]).await.expect("the database answers");
+    assert_eq!((chat.barred(ann, before), chat.barred(gone, before)), (None, Some(Barred::Gone)));
+    assert_eq!(chat.barred(gone, clock::instant()), None, "whoever has the id now is found to exist later");
 }

@@ -162,7 +162,7 @@ impl Chat {
 
     /// The caller's own account.
     pub async fn me(&self, actor: &Actor) -> Result<User> {
-        self.store.find_user(actor.id).await?.map(|user| self.completed(user)).ok_or(Error::Unauthorized("User no longer exists"))
+        self.store.find_user(actor.id).await?.map(|user| self.completed(user)).ok_or(super::bans::GONE)
     }
 
     /// A token for a user, as register and login give it out.

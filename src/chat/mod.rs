@@ -24,7 +24,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 pub use accounts::{LoginKind, NewAccount, Profile};
-pub use bans::BANNED;
+pub use bans::Barred;
 pub use conversations::Participant;
 pub use guests::Visitor;
 pub use messages::Message;
@@ -37,7 +37,7 @@ pub use tickets::{TicketAccess, TicketChange};
 use crate::auth::{Actor, Tokens};
 use crate::clock;
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits::{Limited, Limits};
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -119,7 +119,7 @@ impl Chat {
 
     /// The same, for a request that counts as `what`: before anything is read, so that what is refused costs no more than its refusal.
     pub async fn authenticate_counted(&self, token: &str, what: Option<Limited>) -> Result<Actor> {
-        let claims = self.tokens.verify(token)?;
+        let (claims, since) = (self.tokens.verify(token)?, clock::instant());
         self.require_not_banned(claims.user)?;
         what.map_or(Ok(()), |what| self.limits.check(what, claims.user))?;
         let actor = |name| Actor { id: claims.user, name, is_admin: claims.is_admin, expires_at: claims.expires_at };
@@ -127,12 +127,12 @@ impl Chat {
             Ok(Some(user)) => {
                 self.require_let_in(&user)?;
                 let name: Arc<str> = user.username.into();
-                self.users.insert(claims.user, (name.clone(), clock::instant()));
+                self.users.insert(claims.user, (name.clone(), since));
                 Ok(actor(name))
             }
             Ok(None) => {
-                self.users.remove(&claims.user);
-                Err(Error::Unauthorized("User no longer exists"))
+                self.note_user_gone(claims.user);
+                Err(bans::GONE)
             }
             Err(e) => self.remembered(claims.user, REMEMBERED_FOR).map(actor).ok_or(e),
         }
@@ -149,21 +149,26 @@ impl Chat {
         if self.remembered(actor.id, PRESENT_FOR).is_some() {
             return Ok(());
         }
+        let since = clock::instant();
         let name = match tokio::time::timeout(BRIEFLY, self.store.find_user(actor.id)).await {
             Ok(Ok(Some(user))) => {
                 self.require_let_in(&user)?;
                 user.username.into()
             }
-            Ok(Ok(None)) => return Err(Error::Unauthorized("User no longer exists")),
+            Ok(Ok(None)) => {
+                self.note_user_gone(actor.id);
+                return Err(bans::GONE);
+            }
             // Whoever was there stays, so that typing and presence go on while the database is away.
             Ok(Err(_)) | Err(_) => self.current_name(actor),
         };
-        self.users.insert(actor.id, (name, clock::instant()));
+        self.users.insert(actor.id, (name, since));
         Ok(())
     }
 
     fn remembered(&self, user: UserId, within: Duration) -> Option<Arc<str>> {
-        self.users.get(&user).filter(|(_, seen)| seen.elapsed() <= within).map(|(name, _)| name)
+        let is_there = |(_, seen): &(_, Instant)| seen.elapsed() <= within && self.barred(user, *seen).is_none();
+        self.users.get(&user).filter(is_there).map(|(name, _)| name)
     }
 
     /// The actor's name as it was last read from the database: before its last event, or when it connected.

@@ -29,6 +29,7 @@ impl Chat {
             }
             Fact::Roster(users) => self.learn_roster(node, users.into_iter().collect()),
             Fact::Contacts(pair) => self.note_contacts(pair),
+            Fact::Gone(user) => drop(self.learn_user_gone(user)),
             Fact::Seen { .. } | Fact::Resumed { .. } | Fact::Expelled(_) => {}
         }
     }

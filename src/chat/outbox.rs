@@ -195,8 +195,10 @@ pub enum Fact {
         /// The private id of its session.
         pid: String,
     },
-    /// A user is not to have any socket.
+    /// A user was banned: no socket of the user's is to stay.
     Expelled(UserId),
+    /// A user was found to exist no more.
+    Gone(UserId),
 }
 
 /// Carries news to sockets. Must not block: it is called from the teller's task, in the order in which things were stored.

@@ -16,7 +16,7 @@ use crate::wire::accounts::BanSet;
 pub async fn ban(State(api): State<Context>, Caller(actor): Caller, Id(id): Id) -> Result<Json<BanSet>> {
     let user_id = UserId(id);
     api.chat.ban(&actor, user_id).await?;
-    api.hub.turn_out(|user| api.chat.is_banned(user));
+    api.hub.turn_out(|user, since| api.chat.barred(user, since));
     Ok(Json(BanSet { message: "User banned", user_id }))
 }
 

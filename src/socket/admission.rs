@@ -20,6 +20,7 @@ use super::{Context, adopt_guests, depart, disconnected, events, tally};
 use crate::app::{Link, Peer};
 use crate::auth::Actor;
 use crate::chat::Fact;
+use crate::clock;
 use crate::config::Guests;
 use crate::error::{Error, Result};
 use crate::limits::network_of;
@@ -47,7 +48,7 @@ pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth
     let parts = socket.req_parts();
     let auth = Handshake::read(auth);
     let recovers = context.settings.recovery.enabled && (auth.recovery || origin::is_browser(&parts.headers));
-    let websocket = own_connection(parts);
+    let (websocket, since) = (own_connection(parts), clock::instant());
     let (actor, places) = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
         context.metrics.handshake_refused(reason);
         tracing::debug!(reason, "a socket was refused");
@@ -62,7 +63,7 @@ pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth
     // A session that begins with polls may have become a websocket already.
     let now = context.hub.gate.upgraded(socket.id).or_else(|| websocket.clone());
     let backlog = Backlog::new(context.settings.limits.outbound_bytes, now, context.hub.pool.clone());
-    let handshaken = Handshaken { sid: socket.id, websocket, backlog };
+    let handshaken = Handshaken { sid: socket.id, websocket, backlog, since };
     let conn = Arc::new(Conn::new(id, handshaken, actor, from, recovers, context.hub.line.clone()));
     conn.state().places = Some(places);
     // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
@@ -167,10 +168,11 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
     }
     let transport = conn.transport(&context.hub);
     context.metrics.opened(conn.kind(), transport);
-    if !context.hub.add(&conn, |user| context.chat.is_banned(user)) {
-        // Its user was banned meanwhile, or it left as soon as it was told CONNECT: when its end was noticed it stood in nothing yet.
-        if !conn.is_gone() {
-            context.hub.turn_out_one(&conn);
+    let added = context.hub.add(&conn, |user| context.chat.barred(user, conn.since));
+    if added != Ok(true) {
+        // Its user was barred meanwhile, or it left as soon as it was told CONNECT: when its end was noticed it stood in nothing yet.
+        if let Err(barred) = added {
+            context.hub.turn_out_one(&conn, barred);
         }
         tally::report(context, &conn, conn.user(), transport);
         return;

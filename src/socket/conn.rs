@@ -37,6 +37,8 @@ pub struct Handshaken {
     pub websocket: Option<Link>,
     /// How far it is behind.
     pub backlog: Backlog,
+    /// When it was asked who it is.
+    pub since: Instant,
 }
 
 /// A socket and all that is known of it.
@@ -47,6 +49,8 @@ pub struct Conn {
     pub sid: Sid,
     /// Who it is; none for a guest.
     pub actor: Option<Actor>,
+    /// When it was asked who it is.
+    pub since: Instant,
     /// Where it comes from.
     pub visitor: Visitor,
     /// Whether it understands connection state recovery.
@@ -126,8 +130,9 @@ impl Conn {
     /// A socket whose events wait until it is [opened](Self::open).
     pub fn new(id: SocketId, socket: Handshaken, actor: Option<Actor>, visitor: Visitor, recovers: bool, line: Line) -> Self {
         let (tally, inbox, state, draft_ended) = Default::default();
-        let Handshaken { sid, websocket, backlog } = socket;
-        Self { id, sid, actor, visitor, recovers, websocket, tally, backlog, draft_ended, line, inbox, state, gone: AtomicBool::new(false) }
+        let Handshaken { sid, websocket, backlog, since } = socket;
+        let gone = AtomicBool::new(false);
+        Self { id, sid, actor, since, visitor, recovers, websocket, tally, backlog, draft_ended, line, inbox, state, gone }
     }
 
     /// As whom the socket counts: its user, or the one a guest was corroborated to be.

@@ -11,7 +11,7 @@ use super::conn::{Conn, Incoming};
 use super::recovery::{self, Following};
 use super::{Context, depart};
 use crate::auth::Actor;
-use crate::chat::{Chat, Fact, Outgoing, Room};
+use crate::chat::{Chat, Outgoing, Room};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::limits::Limited;
@@ -48,7 +48,7 @@ pub async fn handle(context: &Context, conn: &Arc<Conn>, incoming: Incoming) {
             refuse(context, conn, &asked, &error);
             // An authenticated socket is unauthorized when its user is gone. The refusal goes first: nothing reaches a disconnected one.
             if let (Error::Unauthorized(_), Some(actor)) = (&error, &conn.actor) {
-                expel(context, actor.id);
+                context.hub.expel_user(actor.id);
             }
         }
     }
@@ -228,9 +228,9 @@ async fn claim(context: &Context, conn: &Arc<Conn>, user: Option<UserId>, asked:
 
 /// A guest counts as a user from now on, unless it has claimed another meanwhile or the user is banned.
 pub async fn adopt(context: &Context, conn: &Arc<Conn>, user: UserId) {
-    let chat = &context.chat;
+    let (chat, since) = (&context.chat, clock::instant());
     let Ok(Some(name)) = chat.name_of(user).await else { return };
-    let may = || !chat.is_banned(user) && chat.settle_claim(conn.id, user, conn.visitor);
+    let may = || chat.barred(user, since).is_none() && chat.settle_claim(conn.id, user, conn.visitor);
     let Some(over) = context.hub.add_guest(conn, user, may) else { return };
     for (user, other) in over {
         if other.id != conn.id {
@@ -249,12 +249,6 @@ pub async fn adopt(context: &Context, conn: &Arc<Conn>, user: UserId) {
     if conn.user() != Some(user) {
         chat.depart(user, conn.id);
     }
-}
-
-/// All sockets of a user who no longer exists, on every node.
-fn expel(context: &Context, user: UserId) {
-    context.outbox.share(Fact::Expelled(user));
-    context.hub.expel_user(user);
 }
 
 fn answer(context: &Context, conn: &Arc<Conn>, array: String, asked: &Asked) {

@@ -11,7 +11,7 @@ use std::{
 
 use entity::UserId;
 use socketioxide_core::Sid;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::Io;
 use super::adapter::{Line, QueueFull};
@@ -23,7 +23,7 @@ use super::places::Places;
 use super::recovery::{Following, message_of};
 use super::registry::Registry;
 use super::tally::Lines;
-use crate::chat::{Audience, BANNED, Event, Fact, Outbox, Room, SocketId};
+use crate::chat::{Audience, Barred, Event, Fact, Outbox, Room, SocketId};
 use crate::config::Settings;
 use crate::wire::outbound::{self, Frame};
 
@@ -91,11 +91,14 @@ impl Hub {
         SocketId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Registers a connected socket. False when it is gone already, or its user is banned: that is asked under the lock, so that a ban finds each
-    /// socket either registered or not yet.
-    pub(super) fn add(&self, conn: &Arc<Conn>, is_banned: impl FnOnce(UserId) -> bool) -> bool {
+    /// Registers a connected socket. False when it is gone already. Refused: one whose user is barred, which is asked under the lock, so that whoever
+    /// bars a user finds each socket either registered or not yet.
+    pub(super) fn add(&self, conn: &Arc<Conn>, barred: impl FnOnce(UserId) -> Option<Barred>) -> Result<bool, Barred> {
         let mut registry = self.write();
-        !conn.actor.as_ref().is_some_and(|actor| is_banned(actor.id)) && registry.add(conn)
+        match conn.actor.as_ref().and_then(|actor| barred(actor.id)) {
+            Some(barred) => Err(barred),
+            None => Ok(registry.add(conn)),
+        }
     }
 
     /// A guest counts as a user from now on, if under the lock it still `may`. Returns who counts no more for it.
@@ -173,16 +176,25 @@ impl Hub {
         self.sockets_of(user).iter().for_each(|conn| self.expel(conn, "user_gone"));
     }
 
-    /// Disconnects all sockets of banned users, guests included.
-    pub fn turn_out(&self, is_banned: impl Fn(UserId) -> bool) {
-        let banned: Vec<_> = self.read().users.iter().filter(|(user, _)| is_banned(**user)).flat_map(|(_, conns)| conns.clone()).collect();
-        banned.iter().for_each(|conn| self.turn_out_one(conn));
+    /// Disconnects all sockets of barred users, guests included.
+    pub fn turn_out(&self, barred: impl Fn(UserId, Instant) -> Option<Barred>) {
+        let out: Vec<(Arc<Conn>, Barred)> = {
+            let registry = self.read();
+            let all = registry.users.iter().flat_map(|(user, conns)| conns.iter().map(|conn| (*user, conn)));
+            all.filter_map(|(user, conn)| Some((conn.clone(), barred(user, conn.since)?))).collect()
+        };
+        out.iter().for_each(|(conn, barred)| self.turn_out_one(conn, *barred));
     }
 
-    /// Tells a socket that its user is banned, and disconnects it for good.
-    pub(super) fn turn_out_one(&self, conn: &Arc<Conn>) {
-        conn.send(&outbound::failure(&BANNED, &Default::default())).ok();
-        self.expel(conn, "banned");
+    /// Tells a socket why its user may have none, and disconnects it for good.
+    pub(super) fn turn_out_one(&self, conn: &Arc<Conn>, barred: Barred) {
+        conn.send(&outbound::failure(&barred.error(), &Default::default())).ok();
+        self.expel(conn, if barred == Barred::Banned { "banned" } else { "user_gone" });
+    }
+
+    /// The users who have sockets here.
+    pub fn users(&self) -> Vec<UserId> {
+        self.read().users.keys().copied().collect()
     }
 
     /// Cuts off the sockets that a client has left behind, when it came back by the private id of its session.

@@ -192,6 +192,7 @@ async fn watch(context: Context) {
             context.hub.gate.forget_old();
             let pids: Vec<String> = conns.iter().filter_map(|conn| conn.state().pid.clone()).collect();
             context.chat.touch_sessions(&pids).await;
+            context.chat.look_for_gone(&context.hub.users()).await.ok();
         }
     }
 }
@@ -203,7 +204,7 @@ async fn watch_bans(context: Context) {
         tick.tick().await;
         // While the database is unavailable nobody can be banned.
         context.chat.refresh_bans().await.ok();
-        context.hub.turn_out(|user| context.chat.is_banned(user));
+        context.hub.turn_out(|user, since| context.chat.barred(user, since));
     }
 }
 

@@ -1,8 +1,10 @@
 //! The queries on `users`.
 
+use std::collections::HashSet;
+
 use chrono::NaiveDate;
 use entity::{Flag, UserId, user};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::jobs::{Insert, NOBODY};
 use super::{Store, failure, is_unfit};
@@ -65,6 +67,12 @@ impl Store {
             Ok(rows.into_iter().map(|row| (row.id, User::from(row))).collect())
         };
         self.gathered.users.get(id, read).await
+    }
+
+    /// Those of some users who exist.
+    pub async fn existing_users(&self, ids: &[UserId]) -> Result<HashSet<UserId>> {
+        let found = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::Id.is_in(ids.iter().copied()));
+        Ok(found.into_tuple().all(&self.read).await.map_err(failure)?.into_iter().collect())
     }
 
     /// The user with this e-mail address, which is given in lower case. One that the table cannot hold is nobody's.

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::nodes::two_nodes;
 use crate::support::{ROOMY, RedisServer, TestApp, User};
 
 async fn banned(app: &TestApp, token: &str) -> bool {
@@ -81,6 +82,36 @@ async fn sockets_that_come_while_their_user_is_banned_do_not_stay() {
             socket.disconnected().await;
         }
     }
+}
+
+/// Removes a user, and waits until the server says so to somebody who connects.
+async fn remove(app: &TestApp, user: &User) {
+    app.database.run(&format!("DELETE FROM users WHERE id = {}", user.id)).await;
+    let refused = app.connect(json!({"token": user.token}), &[]).await;
+    assert!(refused.is_err_and(|why| why == "User no longer exists"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_that_come_while_their_user_is_removed_do_not_stay_though_they_say_nothing() {
+    let app = TestApp::with(ROOMY).await;
+    for n in 0..4 {
+        let ann = app.user(&format!("ann{n}")).await;
+        let before = app.socket(&ann).await;
+        let coming = futures_util::future::join_all((0..20).map(|_| app.connect(json!({"token": ann.token}), &[])));
+        let (sockets, ()) = tokio::join!(coming, remove(&app, &ann));
+        for socket in sockets.into_iter().flatten().chain([before]) {
+            socket.disconnected().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_found_to_be_gone_by_one_node_is_turned_out_by_the_other() {
+    let Some((_redis, one, two)) = two_nodes().await else { return };
+    let ann = one.user("ann").await;
+    let a = two.socket(&ann).await;
+    remove(&one, &ann).await;
+    a.disconnected().await;
 }
 
 #[tokio::test]
