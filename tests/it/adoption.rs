@@ -236,3 +236,15 @@ async fn what_an_agency_says_of_itself_is_kept_and_what_is_too_long_for_its_colu
     let row = "SELECT CONCAT_WS('|', phone, website, address, description) FROM users WHERE username = 'azores'";
     assert_eq!(app.database.one::<String>(row).await, "+351 21 000 0000|https://a.example|Rua do Mar 7|Whales 🐋");
 }
+
+#[tokio::test]
+async fn an_address_that_only_the_database_takes_for_that_of_an_account_is_not_its_own() {
+    let Some(app) = adopted().await else { return };
+    let login = async |email: &str| {
+        let body = json!({"email": email, "password": PASSWORD});
+        app.answer(app.request("POST", "/api/auth/traveller/login").json(&body)).await.status
+    };
+    let found: i64 = app.database.one("SELECT COUNT(*) FROM users WHERE email = 'bußy@example.test'").await;
+    assert_eq!((found, login("bußy@example.test").await), (1, 401), "it would be guessed at under many names");
+    assert_eq!(login(" BUSY@example.test").await, 200);
+}

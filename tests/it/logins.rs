@@ -90,6 +90,18 @@ async fn strangers_do_not_lock_a_user_out_where_the_user_has_logged_in() {
 }
 
 #[tokio::test]
+async fn what_the_database_hinders_is_no_failed_login() {
+    let app = limited("failed_logins = 2").await;
+    account(&app, "ann@test.example", 4).await;
+    app.database.run("ALTER TABLE users RENAME TO users_elsewhere").await;
+    for _ in 0..5 {
+        login(&app, "10.0.0.1", "ann@test.example", PASSWORD).await.refused(500, "internal");
+    }
+    app.database.run("ALTER TABLE users_elsewhere RENAME TO users").await;
+    assert_eq!(login(&app, "10.0.0.1", "ann@test.example", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_login_takes_the_same_rounds_of_bcrypt_whatever_is_stored() {
     let app = TestApp::with(ROOMY).await;
     account(&app, "ann@test.example", 4).await;
