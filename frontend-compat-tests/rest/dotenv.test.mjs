@@ -15,7 +15,7 @@ const [newest, ...older] = ['dotenv', 'dotenv-16', 'dotenv-15', 'dotenv-14', 'do
 const NAME = 'RUST_LOG';
 const FILES = [
   '=plain', '=$xyz${HOME}', '=a#b', '=a # b', "='a # b'", '="a#b" # c', "='a#b' ", '=`a\'b"c`', '=`a`', '=a`b', '=a\\$b', '="a\\nb"', "='a\\nb'",
-  '=a\\nb', '="a\\rb"', "='a'b'", '="a" b', '="open', "='a\"", '=""', '=', '=#', '=a=b==', '="a\\"b"', ': b', ':b', ' = b ', '=a b\t', '="two\nlines"',
+  '=a\\nb', '="a\\rb"', "='a'b'", '="a" b', '="open', "='a\"", '=""', '=', '=#', '=a=b==', '="a\\"b"', '="a\\"b # c"', ': b', ':b', ' = b ', '=a b\t', '="two\nlines"',
   `=one\n${NAME}=two`, `=one\n${NAME}=t#wo`, '=a\r\nB=c', '=a\rB=c', '=\nB=c', '=ü',
 ].map((rest) => NAME + rest).concat(`\ufeff${NAME}=b`, `export ${NAME}=b`, `MY ${NAME}=b`, `# ${NAME}=x\n${NAME}=b`, `not a line\n${NAME}=b`, `A="\n${NAME}=b\n"`);
 

@@ -29,7 +29,7 @@ impl DotEnv {
 
     fn read(text: &str) -> Self {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        Self { values: parse(&text, &line(BACKTICKS), QUOTES), text }
+        Self { values: parse(&text), text }
     }
 
     /// The value of a name.
@@ -41,8 +41,7 @@ impl DotEnv {
     /// backend may have such a version.
     pub fn disputed(&self) -> Vec<(usize, String)> {
         let older = [
-            // Version 15, which has no backticks; 14, which has comments behind a value; and those before, which have none.
-            parse(&self.text, &line(""), &QUOTES[..2]),
+            // Version 14, which has comments behind a value, and those before, which have none. What 15 reads otherwise, backticks, so do these.
             by_line(&self.text, &format!(r#"^{SPACE}*([A-Za-z0-9_.-]+){SPACE}*={SPACE}*("[^"]*"|'[^']*'|.*?)({SPACE}+#.*)?$"#)),
             by_line(&self.text, &format!(r"^{SPACE}*([A-Za-z0-9_.-]+){SPACE}*={SPACE}*(.*)$")),
         ];
@@ -68,20 +67,15 @@ impl DotEnv {
 const SPACE: &str = r"[\t\n\x0b\x0c\r \x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}]";
 
 const QUOTES: &[char] = &['\'', '"', '`'];
-/// A value in backticks, which dotenv knows since its version 16.
-const BACKTICKS: &str = r"{s}*`(?:\\`|[^`])*`|";
 
-/// The expression that dotenv has for a line since its version 15; such an expression matches the same here as there.
-fn line(backticks: &str) -> String {
-    let name = r"^{s}*(?:export{s}+)?([A-Za-z0-9_.-]+)(?:{s}*={s}*?|:{s}+?)";
-    let value = format!(r#"({{s}}*'(?:\\'|[^'])*'|{{s}}*"(?:\\"|[^"])*"|{backticks}[^#\n]+)?"#);
-    format!(r"(?m){name}{value}{{s}}*(?:#[^\n]*)?$").replace("{s}", SPACE)
-}
-
-fn parse(text: &str, line: &str, quotes: &[char]) -> HashMap<String, String> {
-    let Ok(line) = Regex::new(line) else { return HashMap::new() };
+/// By the expression that dotenv has for a line since its version 16; such an expression matches the same here as there.
+fn parse(text: &str) -> HashMap<String, String> {
+    let s = SPACE;
+    let name = format!(r"^{s}*(?:export{s}+)?([A-Za-z0-9_.-]+)(?:{s}*={s}*?|:{s}+?)");
+    let value = format!(r#"({s}*'(?:\\'|[^'])*'|{s}*"(?:\\"|[^"])*"|{s}*`(?:\\`|[^`])*`|[^#\n]+)?"#);
+    let Ok(line) = Regex::new(&format!(r"(?m){name}{value}{s}*(?:#[^\n]*)?$")) else { return HashMap::new() };
     let value = |text: &str| {
-        let value = unquoted(text.trim_matches(is_space), quotes);
+        let value = unquoted(text.trim_matches(is_space), QUOTES);
         if text.trim_start_matches(is_space).starts_with('"') { value.replace("\\n", "\n").replace("\\r", "\r") } else { value.to_owned() }
     };
     line.captures_iter(text).map(|found| (found[1].to_owned(), value(found.get(2).map_or("", |value| value.as_str())))).collect()
@@ -170,6 +164,8 @@ mod tests {
             ("JWT_SECRET=\"abc\" ", vec![1]),
             ("JWT_SECRET=\"a\\rb\"", vec![1]),
             ("JWT_SECRET=#abc", vec![1]),
+            (r#"JWT_SECRET="a\"b # c""#, vec![1]),
+            ("PORT=1\r\nJWT_SECRET=a#b", vec![2]),
             ("JWT_SECRET=one\nJWT_SECRET=t#wo\nDB_PASS=#", vec![2, 3]),
             ("JWT_SECRET='ab#c'\nDB_PASS=\"a b\"\nDB_USER=$a\\$b\nDB_NAME= a=b== \nDB_HOST='a'b'\nPORT=", vec![]),
             ("STRIPE_KEY=a # not read here", vec![]),
