@@ -96,3 +96,16 @@ pub fn raise_open_files() -> u64 {
 pub fn open_files() -> Option<(u64, u64)> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_private_file_is_made_anew_and_none_that_others_may_have_open_is_written_into() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("secret");
+        super::create_private(&file, "of ours").expect("it is made");
+        std::fs::write(&file, "of others").expect("is written");
+        assert!(super::create_private(&file, "of ours").is_err());
+        assert_eq!(std::fs::read_to_string(&file).expect("is read"), "of others");
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ROOMY, TestApp, User, id, token};
+use crate::support::{DEADLINE, ROOMY, TestApp, User, id, token};
 
 /// The legacy tables with rows as they are in production: pairs in either order, moments in whole seconds, flags that are null.
 const LEGACY: &[&str] = &[
@@ -112,7 +112,11 @@ async fn an_agency_that_no_admin_has_let_in_has_no_token_and_none_that_counts() 
     app.database.run(&format!("UPDATE users SET verified = 2 WHERE id = {id}")).await;
     assert!(login().await.ok()["token"].is_string());
     assert_eq!(app.get("/api/auth/me", &carla).await.ok()["user"]["verified"], 2, "the number of the row");
-    app.socket(&carla).await.fence().await;
+    let socket = app.socket(&carla).await;
+    socket.fence().await;
+    app.database.run(&format!("UPDATE users SET verified = -1 WHERE id = {id}")).await;
+    let refused = async { while socket.ask("user-online", id).await["code"] != "forbidden" {} };
+    tokio::time::timeout(DEADLINE, refused).await.expect("a living socket acts no longer");
 }
 
 #[tokio::test]

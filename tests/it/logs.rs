@@ -203,3 +203,17 @@ async fn an_old_backend_that_does_not_answer_is_one_line_for_a_request() {
     let loud = lines.iter().filter(|line| ["WARN", "ERROR"].iter().any(|level| line["level"] == *level));
     assert_eq!(loud.count(), 3, "{}", process.log());
 }
+
+#[tokio::test]
+async fn a_proxy_that_names_no_address_is_warned_of_once() {
+    let (_folder, process, app) = process("trusted_proxies = ['127.0.0.1']\nlog = 'tidings=debug'\nlog_format = 'json'").await;
+    for n in 0..3 {
+        let body = json!({"email": "nobody@test.example", "password": n.to_string()});
+        app.answer(app.request("POST", "/api/auth/agency/login").header("x-forwarded-for", "unknown").json(&body))
+            .await
+            .refused(401, "unauthorized");
+    }
+    let lines = lines(&process, "a request was answered").await;
+    let warned: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
+    assert!(warned.len() == 1 && warned[0].to_string().contains("X-Forwarded-For"), "{warned:?}");
+}

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::json;
@@ -34,11 +35,9 @@ impl Upstream {
                     let mut head = Vec::new();
                     while !head.windows(4).any(|four| four == b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
                     noted.lock().expect("a lock").push(String::from_utf8_lossy(&head).to_lowercase());
-                    if answer.is_empty() {
-                        // It never answers.
-                        while stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
-                    }
                     stream.write_all(answer.as_bytes()).await.ok();
+                    // Whoever asked ends it.
+                    while stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
                 });
             }
         });
@@ -101,6 +100,8 @@ async fn a_path_of_ours_is_not_passed_on_however_it_is_spelled() {
         assert!(!ask(&app, &lines).await.starts_with("http/1.1 101"), "{path}");
         assert_eq!(upstream.heard(), [] as [String; 0], "{path}");
     }
+    assert!(ask(&app, &["OPTIONS * HTTP/1.1", "Host: app.example.com"]).await.starts_with("http/1.1 404"), "it means this server");
+    assert_eq!(upstream.heard(), [] as [String; 0]);
     for path in ["/api/trips//7/./x/../y?z=%2F", "/api/messagingtoo", "/api/auth/me/avatar", "/x;v=1/%7bid%7d", "/x/"] {
         assert!(get(&app, path).await.starts_with("http/1.1 200"), "{path}");
         let heard = upstream.heard();
@@ -186,9 +187,15 @@ async fn options_without_a_preflight_are_passed_on_and_preflights_allow_what_the
     let answer = ask(&app, &preflight).await;
     let allowed = answer.lines().find(|line| line.starts_with("access-control-allow-headers")).unwrap_or_default();
     assert!(["x-csrf-token", "sentry-trace", "authorization"].iter().all(|name| allowed.contains(name)), "{answer}");
+    assert!(answer.contains("vary: access-control-request-headers"), "{answer}");
     assert_eq!(upstream.heard(), [] as [String; 0], "a preflight is answered here");
     preflight[2] = "Origin: https://evil.test";
     assert!(!ask(&app, &preflight).await.contains("access-control-allow"));
+    let foreign = ask(&app, &["GET /api/trips HTTP/1.1", "Host: app.example.com", "Origin: https://evil.test"]).await;
+    assert!(
+        foreign.starts_with("http/1.1 200") && !foreign.contains("access-control"),
+        "the upstream's own word does not count: {foreign}"
+    );
 }
 
 #[tokio::test]
@@ -206,4 +213,41 @@ async fn a_browsers_list_that_nobody_serves_is_an_empty_one() {
         app.answer(app.request("POST", "/api/trips").header("origin", ORIGIN)).await.refused(status, code);
         app.answer(app.request("GET", "/trips").header("origin", ORIGIN)).await.refused(status, code);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_stands_still_is_broken_off() {
+    let halting = Upstream::start("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    let app = TestApp::with(&format!("{}legacy_idle = '200ms'", halting.setting())).await;
+    let answer = get(&app, "/api/trips").await;
+    assert!(answer.starts_with("http/1.1 200") && answer.ends_with("half"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_it_may_stand_still() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = listener.local_addr().expect("an address");
+    let count = |body: axum::body::Bytes| async move { body.len().to_string() };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(count)).await });
+    let app = TestApp::with(&format!("legacy_upstream = 'http://{upstream}'\nlegacy_idle = '2s'")).await;
+    let mut stream = TcpStream::connect(app.address).await.expect("the server accepts");
+    let head = "POST /api/upload HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 12\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("is sent");
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    for _ in 0..12 {
+        tick.tick().await;
+        stream.write_all(b"x").await.expect("is sent");
+    }
+    let mut answer = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer in time").expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("12"), "{answer}");
+}
+
+#[tokio::test]
+async fn with_an_old_backend_that_has_a_page_for_it_a_profile_is_not_called_complete() {
+    let upstream = Upstream::start(OK).await;
+    let app = TestApp::with(&upstream.setting()).await;
+    let account = json!({"username": "ann", "email": "ann@test.example", "password": "a good password"});
+    let new = app.answer(app.request("POST", "/api/auth/register").json(&account)).await;
+    assert_eq!((new.status, &new.body["isProfileCompleted"]), (201, &json!(0)), "{new:?}");
 }
