@@ -15,7 +15,7 @@ pub struct EngineIoConfig {
     pub ping_timeout: Duration,
     /// How long a websocket may take to become the transport of a polling session. 10 s.
     pub upgrade_timeout: Duration,
-    /// How many packets may wait for a client. 128.
+    /// How many emits may wait for a client, each with what is attached to it. 128.
     pub max_buffer_size: usize,
     /// How many bytes the body of a POST may have, and about how many one of a poll's response has. 100 kB.
     pub max_payload: u64,

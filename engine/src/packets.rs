@@ -11,6 +11,8 @@ pub enum Outgoing {
     Text(Str),
     /// Bytes.
     Binary(Bytes),
+    /// Bytes that were emitted together with the packet before them.
+    Attachment(Bytes),
 }
 
 /// Separates the packets of a payload.
@@ -28,15 +30,20 @@ impl Outgoing {
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Attachment(bytes) => bytes.len(),
         }
+    }
+
+    /// How many places in the queue it takes: an emit takes one, however many packets it has.
+    pub fn places(&self) -> usize {
+        usize::from(!matches!(self, Self::Attachment(_)))
     }
 
     /// How many bytes it takes in a payload.
     pub fn payload_len(&self) -> usize {
         match self {
             Self::Text(text) => 1 + text.len(),
-            Self::Binary(bytes) => 1 + bytes.len().div_ceil(3) * 4,
+            Self::Binary(bytes) | Self::Attachment(bytes) => 1 + bytes.len().div_ceil(3) * 4,
         }
     }
 
@@ -47,7 +54,7 @@ impl Outgoing {
                 payload.push('4');
                 payload.push_str(text);
             }
-            Self::Binary(bytes) => {
+            Self::Binary(bytes) | Self::Attachment(bytes) => {
                 payload.push('b');
                 BASE64_STANDARD.encode_string(bytes, payload);
             }

@@ -162,7 +162,7 @@ impl Drop for Permit<'_> {
 }
 
 fn with_attachments(first: Outgoing, data: impl IntoIterator<Item = Bytes>) -> impl Iterator<Item = Outgoing> {
-    std::iter::once(first).chain(data.into_iter().map(Outgoing::Binary))
+    std::iter::once(first).chain(data.into_iter().map(Outgoing::Attachment))
 }
 
 fn given_back<T>(refused: TrySendError<()>, what: T) -> TrySendError<T> {
@@ -213,7 +213,7 @@ impl<D: Default + Send + Sync + 'static> Socket<D> {
                 for packet in packets {
                     let packet = match packet {
                         Outgoing::Text(text) => Packet::Message(text),
-                        Outgoing::Binary(bytes) => Packet::Binary(bytes),
+                        Outgoing::Binary(bytes) | Outgoing::Attachment(bytes) => Packet::Binary(bytes),
                     };
                     if sender.send(packet).await.is_err() {
                         return;

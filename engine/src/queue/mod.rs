@@ -95,7 +95,7 @@ impl Queue {
         if state.closing.is_some() {
             return Err(TrySendError::Closed(()));
         }
-        if state.packets.len() + state.permits >= self.most {
+        if state.emits + state.permits >= self.most {
             return Err(TrySendError::Full(()));
         }
         state.permits += 1;
@@ -117,7 +117,7 @@ impl Queue {
         for packet in packets {
             let packet = state.rewritten(packet);
             state.waits(packet.len());
-            state.packets.push_back(packet);
+            state.add(packet);
         }
         let waker = state.sender();
         drop(state);
@@ -212,7 +212,7 @@ impl Queue {
         let closing = state.closing.get_or_insert(Closing { reason, ending });
         closing.ending = closing.ending.max(ending);
         if closing.ending != Ending::Flush {
-            state.packets = VecDeque::new();
+            (state.packets, state.emits) = (VecDeque::new(), 0);
         }
         (state.rewrite, state.volatile) = (None, Vec::new());
         let wakers = state.task.take().into_iter().chain(state.poll.take());

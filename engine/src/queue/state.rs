@@ -17,6 +17,8 @@ pub(super) struct State {
     pub packets: VecDeque<Outgoing>,
     /// The newest volatile event: sent when nothing else waits.
     pub volatile: Vec<Outgoing>,
+    /// Emits among the packets, and those to come.
+    pub emits: usize,
     pub permits: usize,
     /// Bytes that were not taken yet, including those that are being written.
     pub waiting: u64,
@@ -47,6 +49,7 @@ impl State {
         Self {
             packets: VecDeque::new(),
             volatile: Vec::new(),
+            emits: 0,
             permits: 0,
             waiting: 0,
             taken: 0,
@@ -96,6 +99,12 @@ impl State {
         }
     }
 
+    /// Adds a packet.
+    pub fn add(&mut self, packet: Outgoing) {
+        self.emits += packet.places();
+        self.packets.push_back(packet);
+    }
+
     /// Whoever sends what was added.
     pub fn sender(&mut self) -> Option<Waker> {
         if self.phase == Phase::Websocket { self.task.take() } else { self.poll.take() }
@@ -105,9 +114,10 @@ impl State {
     pub fn next(&mut self, fits: impl Fn(&Outgoing) -> bool) -> Option<Outgoing> {
         if self.packets.is_empty() && self.volatile.first().is_some_and(&fits) {
             // An event whose first packet was sent is sent as a whole.
-            self.packets.extend(self.volatile.drain(..));
+            std::mem::take(&mut self.volatile).into_iter().for_each(|packet| self.add(packet));
         }
         let packet = self.packets.pop_front_if(|packet| fits(packet))?;
+        self.emits -= packet.places();
         if self.packets.is_empty() && self.packets.capacity() > KEPT {
             self.packets = VecDeque::new();
         }

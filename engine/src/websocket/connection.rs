@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let out = &mut self.out;
         let (ping, bytes) = queue.take(BATCH, |packet| match packet {
             Outgoing::Text(text) => frames::write_text(out, "4", &text),
-            Outgoing::Binary(bytes) => frames::write(out, OpCode::Data(Data::Binary), &bytes, &[]),
+            Outgoing::Binary(bytes) | Outgoing::Attachment(bytes) => frames::write(out, OpCode::Data(Data::Binary), &bytes, &[]),
         });
         if ping {
             frames::write_text(out, "", PING);

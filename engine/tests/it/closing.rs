@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use engineioxide::{DisconnectReason, TransportType};
 
 use crate::support::{Server, hear, say, transport};
@@ -19,6 +20,19 @@ async fn what_waits_and_for_how_long_can_be_asked() {
     assert_eq!((handle.bytes_waiting(), handle.packets_waiting(), handle.stalled_for()), (8, 2, Duration::from_secs(3)));
     server.get(&sid).await;
     assert_eq!((handle.bytes_waiting(), handle.bytes_taken(), handle.stalled_for()), (0, 8, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_emitted_together_takes_one_place() {
+    let mut server = Server::new(|config| config.max_buffer_size = 2);
+    let (sid, socket) = server.open().await;
+    for n in 0..2 {
+        let attachments = [Bytes::from_static(&[1]), Bytes::from_static(&[2])].into();
+        socket.reserve().expect("there is room").emit_many(n.to_string().into(), attachments);
+    }
+    assert!(socket.reserve().is_err(), "two emits wait");
+    assert_eq!(server.get(&sid).await.1, "40\u{1e}bAQ==\u{1e}bAg==\u{1e}41\u{1e}bAQ==\u{1e}bAg==");
+    assert!(socket.reserve().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
