@@ -61,4 +61,5 @@ mod tickets;
 mod tls;
 mod tokens;
 mod typing;
+mod upgrades;
 mod writes;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidings::clock;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{DEADLINE, Poller, ROOMY, TestApp};
+use crate::support::{DEADLINE, Poller, ROOMY, TestApp, waiting_request};
 
 #[tokio::test]
 async fn a_client_that_only_polls_is_served_like_any_other() {
@@ -150,4 +150,22 @@ async fn a_poller_that_moves_to_a_websocket_is_as_far_behind_as_that_one_is() {
         };
         tokio::time::timeout(DEADLINE, heard).await.expect("each comes");
     }
+}
+
+#[tokio::test]
+async fn a_poller_whose_waiting_poll_is_aborted_is_offline_at_once() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let a = app.socket(&ann).await;
+    a.heard("online-users").await;
+    let mut poller = Poller::connect(&app, &bob).await;
+    // Nothing more is on its way: the next poll waits.
+    assert_eq!(poller.heard("online-users").await, json!([ann.id]));
+    poller.say(format!("421[\"join-conversation\",{conversation}]")).await;
+    assert_eq!(poller.heard("431").await["ok"], true);
+    assert_eq!(poller.so_far(), Vec::<String>::new());
+    drop(waiting_request(app.address, &poller.path()).await);
+    // Not only when it has answered no ping.
+    while a.heard("user-status-changed").await != json!({"userId": bob.id, "status": "offline"}) {}
+    assert_eq!(app.answer(poller.request("GET")).await.status, 400, "its session is over");
 }

@@ -4,18 +4,64 @@ use engineioxide::DisconnectReason;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Echo, Kind, open_packet,
+    Echo, Kind, SEPARATOR, open_packet,
     server::{CALM, OFFICIAL},
     shared::shared_cases,
 };
+use crate::support::waiting_request;
 
 shared_cases!(Kind::Engine);
+
+/// What is pushed comes back by one poll.
+async fn echoes(packets: &[&str]) {
+    let echo = Echo::start(Kind::Engine, CALM).await;
+    let session = echo.session().await;
+    let payload = packets.join(SEPARATOR);
+    assert_eq!(echo.push(&session, &payload).await, (200, "ok".to_owned()));
+    assert_eq!(echo.poll(&session).await, (200, payload));
+}
+
+#[tokio::test]
+async fn message_http_long_polling_sends_and_receives_a_payload_containing_one_plain_text_packet() {
+    echoes(&["4hello"]).await;
+}
+
+#[tokio::test]
+async fn message_http_long_polling_sends_and_receives_a_payload_containing_several_plain_text_packets() {
+    echoes(&["4test1", "4test2", "4test3"]).await;
+}
+
+#[tokio::test]
+async fn message_http_long_polling_sends_and_receives_a_payload_containing_plain_text_and_binary_packets() {
+    echoes(&["4hello", "bAQIDBA=="]).await;
+}
 
 #[tokio::test]
 async fn message_http_long_polling_closes_the_session_upon_invalid_packet_format() {
     let echo = Echo::start(Kind::Engine, CALM).await;
     let session = echo.session().await;
     assert_eq!(echo.push(&session, "abc").await.0, 400);
+    assert_eq!(echo.poll(&session).await.0, 400);
+}
+
+#[tokio::test]
+async fn message_http_long_polling_closes_the_session_upon_duplicate_poll_requests() {
+    let echo = Echo::start(Kind::Engine, CALM).await;
+    let session = echo.session().await;
+    let (one, other) = tokio::join!(echo.poll(&session), echo.poll(&session));
+    let (first, second) = if one.0 == 200 { (one, other) } else { (other, one) };
+    assert_eq!(first, (200, "1".to_owned()));
+    // Node answers 500; 400 is what it means.
+    assert_eq!(second.0, 400);
+    assert_eq!(echo.poll(&session).await.0, 400);
+}
+
+#[tokio::test]
+async fn message_http_long_polling_closes_the_session_upon_cancelled_polling_request() {
+    let mut echo = Echo::start(Kind::Engine, CALM).await;
+    let session = echo.session().await;
+    drop(waiting_request(echo.address, &format!("/engine.io/?EIO=4&transport=polling&sid={session}")).await);
+    assert!(matches!(echo.end().await, DisconnectReason::TransportClose | DisconnectReason::TransportError));
     assert_eq!(echo.poll(&session).await.0, 400);
 }
 

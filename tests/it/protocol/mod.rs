@@ -17,6 +17,9 @@ use tokio_tungstenite::{
 use crate::support::DEADLINE;
 use server::{Echo, Kind};
 
+/// The packets of a payload stand between these.
+const SEPARATOR: &str = "\u{1e}";
+
 impl Echo {
     fn url(&self, scheme: &str, query: &str) -> String {
         format!("{scheme}://{}{}?{query}", self.address, self.kind.path())

@@ -22,6 +22,7 @@ macro_rules! shared_cases {
             heartbeat_http_long_polling_closes_the_session_upon_ping_timeout
             heartbeat_websocket_sends_ping_pong_packets
             heartbeat_websocket_closes_the_session_upon_ping_timeout
+            close_http_long_polling_forcefully_closes_the_session
             close_websocket_forcefully_closes_the_session
             upgrade_successfully_upgrades_from_http_long_polling_to_websocket
             upgrade_ignores_http_requests_with_same_sid_after_upgrade
@@ -120,6 +121,16 @@ pub async fn heartbeat_websocket_sends_ping_pong_packets(kind: Kind) {
 
 pub async fn heartbeat_websocket_closes_the_session_upon_ping_timeout(kind: Kind) {
     Echo::start(kind, OFFICIAL).await.fresh().await.closed().await;
+}
+
+pub async fn close_http_long_polling_forcefully_closes_the_session(kind: Kind) {
+    let echo = Echo::start(kind, CALM).await;
+    let session = echo.session().await;
+    let (poll, push) = tokio::join!(echo.poll(&session), echo.push(&session, "1"));
+    assert_eq!(push, (200, "ok".to_owned()));
+    // The close may be there before the poll.
+    assert!(poll == (200, "6".to_owned()) || poll.0 == 400, "{poll:?}");
+    assert_eq!(echo.poll(&session).await.0, 400);
 }
 
 pub async fn close_websocket_forcefully_closes_the_session(kind: Kind) {

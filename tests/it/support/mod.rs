@@ -26,7 +26,7 @@ pub use dice::Dice;
 pub use disk::Disk;
 pub use ear::Heard;
 pub use http::Answer;
-pub use poller::Poller;
+pub use poller::{Poller, Websocket, waiting_request};
 pub use pooler::Pooler;
 pub use process::{Process, program, refusal};
 pub use redis::RedisServer;

@@ -1,12 +1,16 @@
 //! A client that polls.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::{TestApp, User};
+use super::{DEADLINE, TestApp, User};
 
 /// A poll that brings nothing else is answered by a ping before this.
 const PING: Duration = Duration::from_secs(30);
@@ -19,6 +23,15 @@ pub struct Poller<'a> {
     app: &'a TestApp,
     session: String,
     waiting: Vec<String>,
+}
+
+/// A request that waits for its answer: the server has read it together with one before it, and has answered that one.
+pub async fn waiting_request(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let requests: String = ["/nothing", path].iter().map(|path| format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n")).collect();
+    stream.write_all(requests.as_bytes()).await.expect("is sent");
+    timeout(DEADLINE, stream.read(&mut [0; 4096])).await.expect("an answer in time").expect("an answer");
+    stream
 }
 
 impl<'a> Poller<'a> {
@@ -39,11 +52,13 @@ impl<'a> Poller<'a> {
         poller
     }
 
-    fn path(&self) -> String {
+    /// The path of its requests.
+    pub fn path(&self) -> String {
         format!("/socket.io/?EIO=4&transport=polling{}", self.session)
     }
 
-    fn upgrade_path(&self) -> String {
+    /// The path of a websocket for this session.
+    pub fn upgrade_path(&self) -> String {
         format!("/socket.io/?EIO=4&transport=websocket{}", self.session)
     }
 
@@ -73,6 +88,11 @@ impl<'a> Poller<'a> {
             let text = response.text().await.expect("text");
             self.waiting = text.split('\u{1e}').map(str::to_owned).collect();
         }
+    }
+
+    /// The packets of polls so far that nobody has asked for.
+    pub fn so_far(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// The first argument of the next event of this name, or the ack with this number.
