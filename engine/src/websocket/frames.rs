@@ -69,7 +69,9 @@ impl Reader {
         }
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
-        if header(&all)?.is_some_and(|(_, start, len)| (all.len() as u64) < start as u64 + len && len <= limits.frame as u64) {
+        if header(&all)?
+            .is_some_and(|(_, start, len)| (all.len() as u64) < (start as u64).saturating_add(len) && len <= limits.frame as u64)
+        {
             self.partial = all;
             return Ok(false);
         }
@@ -253,8 +255,9 @@ mod tests {
             assert_eq!(read([wrong.clone()]).1, Err(Violation), "{wrong:?}");
         }
         let parts = [frame(0x01, &[b'4'; 600]), frame(0x00, &[b'4'; 401])];
-        for long in [frame(0x81, &[b'4'; 601]), parts.concat()] {
-            let (events, result, reader) = read(long.chunks(50).map(<[u8]>::to_vec));
+        let endless = [&[0x81; 1][..], &[0xff; 9], &[0; 4]].concat();
+        for (long, size) in [(frame(0x81, &[b'4'; 601]), 50), (parts.concat(), 50), (endless, 7)] {
+            let (events, result, reader) = read(long.chunks(size).map(<[u8]>::to_vec));
             assert_eq!((events, result), (vec!["TooLong".to_owned()], Ok(())));
             assert!(reader.partial.is_empty());
         }
