@@ -19,6 +19,7 @@ use super::connection::{Broken, Connection, answer_ping};
 use super::frames::{Event, Limits};
 use crate::engine::{Ended, Engine, LINGER, Outcome, set};
 use crate::handler::EngineIoHandler;
+use crate::packets::CLOSE;
 use crate::queue::{Beat, Ending, Phase};
 use crate::socket::{DisconnectReason, Socket};
 
@@ -117,7 +118,8 @@ where
     }
     let too_long = session.too_long;
     engine.end(socket);
-    let patience = match socket.queue.closing().map_or(Ending::Cut, |closing| closing.ending) {
+    let ending = socket.queue.closing().map_or(Ending::Cut, |closing| closing.ending);
+    let patience = match ending {
         Ending::Cut => return,
         Ending::Quiet => PARTING,
         Ending::Flush => LINGER,
@@ -127,6 +129,9 @@ where
         while socket.queue.waiting().1 > 0 {
             connection.fill(&socket.queue);
             connection.flush(&socket.queue).await?;
+        }
+        if ending == Ending::Flush {
+            connection.text(CLOSE);
         }
         connection.say_close(if too_long { TOO_LONG } else { NORMAL });
         connection.finish(&socket.queue).await

@@ -67,6 +67,7 @@ async fn a_session_that_is_closed_gives_its_client_what_waits() {
     for n in 0..50 {
         assert!(hear(&mut websocket).await.expect("what waited").starts_with(&format!("4{n}x")));
     }
+    assert_eq!(hear(&mut websocket).await.as_deref(), Some("1"));
     assert_eq!(hear(&mut websocket).await, None);
 
     let (sid, socket) = server.open().await;

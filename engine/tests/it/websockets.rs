@@ -92,5 +92,6 @@ async fn a_first_message_that_is_too_long_is_not_kept_and_no_more_is_read() {
     assert_eq!(server.disconnected().await, DisconnectReason::TransportClose);
     hear(&mut websocket).await;
     assert_eq!(hear(&mut websocket).await.as_deref(), Some("4why"));
+    assert_eq!(hear(&mut websocket).await.as_deref(), Some("1"));
     assert_eq!(hear(&mut websocket).await, None);
 }
