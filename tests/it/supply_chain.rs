@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
-use config::{Config, File, Value};
+use config::{Config, File, FileFormat, Value};
 
 /// A licence expression, as far as crates use them: names, `OR`, `AND`, `/` for `OR`, and parentheses.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
@@ -104,13 +104,34 @@ fn every_crate_comes_from_the_registry_or_from_here_and_none_is_banned() {
     }
 }
 
+/// An upgrade of socketioxide to a version that needs another one brings that one, too.
+#[test]
+fn the_engine_below_socketioxide_is_the_one_of_this_workspace_and_no_other() {
+    for path in ["Cargo.lock", "bench/Cargo.lock"] {
+        let lock = Config::builder().add_source(File::from(root().join(path)).format(FileFormat::Toml)).build().expect("a lock is TOML");
+        let packages = lock.get_array("package").expect("a list").into_iter().map(|package| package.into_table().expect("a table"));
+        let packages: Vec<_> = packages.collect();
+        let named =
+            |name: &'static str| packages.iter().filter(move |package| package["name"].clone().into_string().is_ok_and(|n| n == name));
+        let engines: Vec<_> = named("engineioxide").collect();
+        assert!(matches!(engines[..], [engine] if !engine.contains_key("source")), "{path}: {engines:?}");
+        for socketioxide in named("socketioxide") {
+            let needs = texts(socketioxide["dependencies"].clone().into_array().expect("a list"));
+            assert!(needs.contains(&"engineioxide".to_owned()), "{path}: {needs:?}");
+        }
+        assert!(lock.get_array("patch.unused").is_err(), "{path}: a patch is not used");
+    }
+}
+
 #[test]
 fn no_part_of_it_may_be_unsafe() {
     let manifest = |path: &str| Config::builder().add_source(File::from(root().join(path))).build().expect("a manifest is TOML");
     for workspace in ["Cargo.toml", "bench/Cargo.toml"] {
         assert_eq!(manifest(workspace).get_string("workspace.lints.rust.unsafe_code").expect("a level"), "forbid", "{workspace}");
     }
-    for path in ["Cargo.toml", "entity/Cargo.toml", "migration/Cargo.toml", "bench/Cargo.toml", "bench/micro/Cargo.toml"] {
+    for path in
+        ["Cargo.toml", "engine/Cargo.toml", "entity/Cargo.toml", "migration/Cargo.toml", "bench/Cargo.toml", "bench/micro/Cargo.toml"]
+    {
         assert!(manifest(path).get_bool("lints.workspace").expect("a flag"), "{path} has lints of its own");
     }
 }
