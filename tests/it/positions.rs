@@ -184,3 +184,65 @@ async fn whoever_shares_a_conversation_with_news_is_nudged_however_much_a_node_h
     assert_eq!(b.heard("conversation-updated").await["conversationId"], conversation);
     assert_eq!(d.heard("conversation-updated").await["conversationId"], later);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_socket_has_missed_is_what_was_stored_after_it_entered_the_room_and_not_told_live() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let a = app.socket(&ann).await;
+    let ids = |messages: &[Value]| messages.iter().map(|m| m["id"].as_i64().expect("an id")).collect::<Vec<_>>();
+    for round in 0..150 {
+        let b = app.recovering_socket(&bob).await;
+        let sends: Vec<u64> = (0..8)
+            .map(|n| a.emit_asking("send-message", json!({"conversationId": conversation, "message": format!("{round} {n}")})))
+            .collect();
+        assert_eq!(b.ask("join-conversation", conversation).await["ok"], true);
+        let path = format!("/api/messaging/conversations/{conversation}/messages?limit=20");
+        let history = ids(app.get(&path, &bob).await.ok().as_array().expect("a list"));
+        let mut stored = Vec::new();
+        for send in sends {
+            stored.push(a.acked(send).await["message"]["id"].as_i64().expect("an id"));
+        }
+        let mark = tell(&a, conversation, "mark").await;
+        let mut live = Vec::new();
+        while live.last() != Some(&mark) {
+            live.push(b.heard("message-received").await["id"].as_i64().expect("an id"));
+        }
+        let in_neither: Vec<i64> = stored.into_iter().filter(|id| !history.contains(id) && !live.contains(id)).collect();
+        assert_eq!(in_neither, [] as [i64; 0], "round {round}");
+        let pid = b.pid().await;
+        b.cut();
+        // It has kept no offset: it gets again what is newer than its join.
+        let b = back(&app, &bob, &pid, None).await;
+        let replayed = ids(&b.rest_of("message-received").await);
+        let of_before: Vec<i64> = replayed.into_iter().filter(|id| !live.contains(id)).collect();
+        assert_eq!(of_before, [] as [i64; 0], "round {round}: it was in the history when the room was entered");
+        b.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_that_is_ahead_takes_nothing_from_others_who_follow_the_room_on_that_node() {
+    let Some((mut redis, one, two)) = two_nodes().await else { return };
+    let (ann, bob, conversation) = one.pair().await;
+    let a = one.socket(&ann).await;
+    let pid = {
+        let left = two.recovering_socket(&bob).await;
+        left.done("join-conversation", conversation).await;
+        left.pid().await
+    };
+    let newest = tell(&a, conversation, "before").await;
+    let _liar = back(&two, &bob, &pid, Some(&format!("c{conversation}@{}", newest + 3))).await;
+    let b = two.socket(&bob).await;
+    b.done("join-conversation", conversation).await;
+    redis.kill();
+    becomes(&one, "degraded").await;
+    becomes(&two, "degraded").await;
+    for n in 0..6 {
+        tell(&a, conversation, &format!("missed {n}")).await;
+    }
+    redis.run().await;
+    for n in 0..6 {
+        assert_eq!(b.heard("message-received").await["message_text"], format!("missed {n}"));
+    }
+}
