@@ -12,6 +12,7 @@ mod m2026_11_01_tables;
 mod m2026_11_02_additions;
 mod m2026_11_23_bans;
 mod m2026_11_28_columns;
+mod m2026_11_28_identity;
 mod progress;
 
 use catalog::Catalog;
@@ -56,11 +57,12 @@ struct Step {
     changes: fn(&SchemaManager, &Catalog) -> Vec<Change>,
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step { name: "m2026_11_01_tables", changes: m2026_11_01_tables::changes },
     Step { name: "m2026_11_02_additions", changes: m2026_11_02_additions::changes },
     Step { name: "m2026_11_23_bans", changes: m2026_11_23_bans::changes },
     Step { name: "m2026_11_28_columns", changes: m2026_11_28_columns::changes },
+    Step { name: "m2026_11_28_identity", changes: m2026_11_28_identity::changes },
 ];
 
 impl MigrationName for Step {

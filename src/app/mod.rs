@@ -81,7 +81,8 @@ impl Server {
         let (outbox, cluster): (Arc<dyn Outbox>, _) = match &settings.redis_url {
             None => (hub.clone(), None),
             Some(url) => {
-                let cluster = Cluster::new(url, &settings.redis_channel, hub.clone())?;
+                let database = store.identity().await.map_err(|e| format!("The id of the database cannot be read: {e}."))?;
+                let cluster = Cluster::new(url, &settings.redis_channel, &secret, &database, hub.clone())?;
                 (cluster.clone(), Some(cluster))
             }
         };

@@ -86,14 +86,14 @@ impl Chat {
     }
 
     /// Tells both users of each conversation with messages newer than `heard`, as far as they are here, that their lists are out of date. `seen`
-    /// is when `heard` was the newest, should the tables not reach that any more.
-    pub async fn nudge_since(&self, heard: MessageId, seen: Timestamp) -> Result<()> {
+    /// is when `heard` was the newest, should the tables not reach that any more. Returns how far they reach.
+    pub async fn nudge_since(&self, heard: MessageId, seen: Timestamp) -> Result<MessageId> {
         let is_void = self.newest().await? < heard;
         let mut heard = if is_void { self.store.newest_of_all_before(seen).await? } else { heard };
         loop {
             // Page by page: there may be as many as there are messages. Who is nudged for several hears one.
             let page = self.store.conversations_since(heard, PAGE).await?;
-            let Some((last, ..)) = page.last() else { return Ok(()) };
+            let Some((last, ..)) = page.last() else { return Ok(heard) };
             heard = *last;
             let conversations: HashMap<ConversationId, [UserId; 2]> = page.into_iter().map(|(_, id, users)| (id, users)).collect();
             for (conversation, users) in conversations {

@@ -1,14 +1,16 @@
 //! What an operator should know of the Redis server before a node joins by it. Nothing is published.
 
+use super::channel_of;
 use super::line::Line;
 use crate::clock;
 use crate::finding::Finding;
 
 const REDIS: &str = "redis";
 
-/// Looks at the Redis server behind `url`, and at who listens on the channel.
-pub async fn examine(url: &str, channel: &str) -> Vec<Finding> {
-    let line = match Line::new(url, channel) {
+/// Looks at the Redis server behind `url`, and at who listens on the channel of the database with this id; it has none before a node has used it.
+pub async fn examine(url: &str, channel: &str, database: Option<&str>) -> Vec<Finding> {
+    let channel = channel_of(channel, database.unwrap_or("ID"));
+    let line = match Line::new(url, &channel) {
         Ok(line) => line,
         Err(sentence) => return vec![Finding::problem(REDIS, sentence, "correct REDIS_URL")],
     };

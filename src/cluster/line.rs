@@ -27,7 +27,7 @@ impl Line {
     }
 
     /// Publishes a frame, by `connection` if there is one. What cannot be published is given up.
-    pub async fn publish(&self, connection: &mut Option<MultiplexedConnection>, frame: String) {
+    pub async fn publish(&self, connection: &mut Option<MultiplexedConnection>, frame: Vec<u8>) {
         let outcome = async {
             let open = match connection.take() {
                 Some(open) => open,

@@ -1,13 +1,13 @@
 //! Several nodes as one server, over Redis. What is told here is told to the sockets of this node at once and published for the others; nothing
 //! waits for Redis, and nothing is kept in it. What a node missed while Redis, or its connection to it, was away is read from the tables.
 
+mod ear;
 mod examine;
 mod frame;
 mod line;
 mod peers;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -20,24 +20,26 @@ use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::auth::random_hex;
 use crate::chat::{Audience, Event, Fact, NodeId, Outbox};
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::rest::Linked;
 use crate::socket::{Context, Hub, adopt_guests};
+use ear::{Ear, Heal};
 pub use examine::examine;
-use frame::{Frame, Incoming, Outgoing};
+use frame::{Frame, Incoming, Outgoing, Refused, Seal};
 use line::Line;
-use peers::{Arrival, Peers};
+use peers::Arrival;
 
 /// This node among the others.
 pub struct Cluster {
     node: NodeId,
     hub: Arc<Hub>,
     line: Line,
+    seal: Seal,
     outgoing: mpsc::Sender<String>,
     /// Taken by the publishing task.
     unpublished: Mutex<Option<mpsc::Receiver<String>>>,
@@ -63,34 +65,19 @@ const CONNECT: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a starting node waits for Redis before it serves alone.
 const START: Duration = Duration::from_secs(2);
-/// For how many beats a node remembers how far messages had come: what is older was told everywhere.
-const BEATS: usize = 10;
-
-/// What the listening task knows.
-#[derive(Default)]
-struct Ear {
-    peers: Peers,
-    /// How far messages had come at the last beats.
-    beats: VecDeque<(i64, Timestamp)>,
-    /// Something was missed.
-    must_heal: bool,
-    /// Somebody asked who is here.
-    must_introduce: bool,
-    /// When the last beat was; others follow at the pace of all that is published.
-    last_beat: Option<Instant>,
-}
 
 impl Cluster {
-    /// A node that is not connected yet.
+    /// A node that is not connected yet, of those that share a secret and the database with this id.
     ///
     /// # Errors
     /// A sentence, when the URL cannot be read.
-    pub fn new(url: &str, channel: &str, hub: Arc<Hub>) -> Result<Arc<Self>, String> {
+    pub fn new(url: &str, channel: &str, secret: &str, database: &str, hub: Arc<Hub>) -> Result<Arc<Self>, String> {
         let (outgoing, unpublished) = mpsc::channel(QUEUE);
         Ok(Arc::new(Self {
             node: NodeId(u64::from_str_radix(&random_hex::<8>(), 16).unwrap_or_default()),
             hub,
-            line: Line::new(url, channel)?,
+            line: Line::new(url, &channel_of(channel, database))?,
+            seal: Seal::new(secret, database),
             outgoing,
             unpublished: Mutex::new(Some(unpublished)),
             publishing: Mutex::default(),
@@ -149,7 +136,7 @@ impl Cluster {
             number += 1 + u64::from(self.is_lossy.swap(false, Ordering::AcqRel));
             let frame = format!("{{\"node\":{},\"number\":{number},\"items\":[{}]}}", self.node.0, items.join(","));
             items.clear();
-            self.line.publish(&mut connection, frame).await;
+            self.line.publish(&mut connection, self.seal.seal(&frame)).await;
         }
     }
 
@@ -173,8 +160,10 @@ impl Cluster {
     }
 
     fn hear(&self, context: &Context, ear: &mut Ear, frame: &[u8]) {
-        let Ok(Frame { node, number, items }) = serde_json::from_slice(frame) else {
-            return tracing::warn!(bytes = frame.len(), "a frame on the channel is none of ours");
+        let opened = self.seal.open(frame).and_then(|json| serde_json::from_slice(json).map_err(|_| Refused::Version));
+        let Frame { node, number, items } = match opened {
+            Ok(frame) => frame,
+            Err(refused) => return ear.refuse(refused, &context.metrics),
         };
         if node == self.node {
             return self.beat(context, ear);
@@ -202,8 +191,7 @@ impl Cluster {
                     ear.peers.leave(node);
                     context.chat.forget_node(node, true);
                 }
-                // A node of another version.
-                Err(_) => tracing::warn!(node = node.0, "an item of another node is not understood"),
+                Err(_) => ear.refuse(Refused::Version, &context.metrics),
             }
         }
     }
@@ -236,20 +224,25 @@ impl Cluster {
         if std::mem::take(&mut ear.must_introduce) {
             context.chat.introduce();
         }
-        if std::mem::take(&mut ear.must_heal) {
+        let newest = self.newest.load(Ordering::Relaxed);
+        if let Some(heal) = ear.heal() {
             self.hub.fall_behind();
-            let (heard, seen) = ear.beats.front().copied().unwrap_or_else(|| (self.newest.load(Ordering::Relaxed), clock::now()));
+            let ((mut heard, seen), healed) = (ear.heard(newest), ear.healed.clone());
+            if heal == Heal::Foreign {
+                // It goes on for as long as the other node is there: nobody is nudged for the same twice.
+                heard = heard.max(healed.load(Ordering::Relaxed));
+            }
             let chat = context.chat.clone();
             tokio::spawn(async move {
-                while chat.nudge_since(MessageId(heard), seen).await.is_err() {
-                    tokio::time::sleep(BEAT).await;
+                loop {
+                    match chat.nudge_since(MessageId(heard), seen).await {
+                        Ok(reached) => return healed.store(reached.0, Ordering::Relaxed),
+                        Err(_) => tokio::time::sleep(BEAT).await,
+                    }
                 }
             });
         }
-        ear.beats.push_back((self.newest.load(Ordering::Relaxed), clock::now()));
-        if ear.beats.len() > BEATS {
-            ear.beats.pop_front();
-        }
+        ear.beat(newest);
     }
 
     fn note(&self, event: &Event) {
@@ -258,6 +251,11 @@ impl Cluster {
             self.newest.store(message.id.0, Ordering::Relaxed);
         }
     }
+}
+
+/// The channel of the nodes over the database with this id.
+fn channel_of(name: &str, database: &str) -> String {
+    format!("{name}:{database}")
 }
 
 impl Linked for Cluster {

@@ -57,6 +57,7 @@ pub struct Metrics {
     pub up: Family<Labels<1>, Gauge>,
     /// How often the connections to a `part` were lost and made anew: database, redis.
     pub reconnections: Family<Labels<1>, Counter>,
+    frames_refused: Family<Labels<1>, Counter>,
     requests: Family<RouteLabels<3>, Counter>,
     request_time: Family<RouteLabels<2>, Histogram, fn() -> Histogram>,
     /// Rounds of bcrypt that logins have taken.
@@ -117,6 +118,13 @@ impl Metrics {
             .map(|name| by_event.get_or_create_owned(&[("event", *name), ("outcome", "ok")]))
             .collect();
         let rate_limited = add(r, "tidings_rate_limited", "What was over a rate or found its queue full, by limit", Family::default());
+        let refused = add(
+            r,
+            "tidings_frames_refused",
+            "Frames on the channel of the nodes that were dropped, by reason: forged, version",
+            Family::default(),
+        );
+        ["forged", "version"].iter().for_each(|reason| drop(refused.get_or_create_owned(&[("reason", *reason)])));
         LIMITS.iter().for_each(|limit| drop(rate_limited.get_or_create_owned(&[("limit", *limit)])));
         Self {
             sockets: add(r, "tidings_sockets", "Connected sockets", Gauge::default()),
@@ -148,6 +156,7 @@ impl Metrics {
             wal_bytes: add(r, "tidings_sqlite_wal_bytes", "The size of the write-ahead log of an SQLite file", Gauge::default()),
             up: add(r, "tidings_up", "Whether a part works: database, writer, redis", Family::default()),
             reconnections: add(r, "tidings_reconnections", "Connections that were lost and made anew, by part", Family::default()),
+            frames_refused: refused,
             requests: add(r, "tidings_http_requests", "Requests by method, route and status", Family::default()),
             request_time: add(
                 r,
@@ -187,6 +196,11 @@ impl Metrics {
         if let Some(done) = self.events_done.get(number) {
             done.inc();
         }
+    }
+
+    /// A frame on the channel of the nodes was dropped.
+    pub fn frame_refused(&self, reason: &'static str) {
+        self.frames_refused.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// An event was refused or failed.

@@ -11,6 +11,7 @@ mod failure;
 mod file;
 mod gather;
 mod health;
+mod identity;
 mod inserts;
 pub mod jobs;
 mod listed;

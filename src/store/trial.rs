@@ -13,7 +13,7 @@ struct Use {
 }
 
 /// `users` is the application's: that registrations are written there is optional.
-const USES: [Use; 7] = [
+const USES: [Use; 8] = [
     Use { table: "users", columns: "username, email, password, verified, role", acts: &["SELECT"] },
     Use { table: "conversations", columns: "user1_id, user2_id, created_at, last_message_at", acts: &["SELECT", "INSERT", "UPDATE"] },
     Use {
@@ -33,6 +33,7 @@ const USES: [Use; 7] = [
     },
     Use { table: "recovery_sessions", columns: "pid, user_id, follows, used_at", acts: &["SELECT", "INSERT", "UPDATE", "DELETE"] },
     Use { table: "banned_users", columns: "user_id, banned_at", acts: &["SELECT", "INSERT", "DELETE"] },
+    Use { table: "database_identity", columns: "id, value", acts: &["SELECT", "INSERT"] },
 ];
 
 /// What the server cannot do, in a sentence for each table that says what to do.

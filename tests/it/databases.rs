@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use crate::support::{Database, TestApp};
 
-const STEPS: [&str; 4] = ["m2026_11_01_tables", "m2026_11_02_additions", "m2026_11_23_bans", "m2026_11_28_columns"];
+const STEPS: [&str; 5] = ["m2026_11_01_tables", "m2026_11_02_additions", "m2026_11_23_bans", "m2026_11_28_columns", "m2026_11_28_identity"];
 
 fn tidings(folder: &Path, url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));

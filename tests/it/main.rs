@@ -16,6 +16,7 @@ mod doctor;
 mod drift;
 mod failover;
 mod fairness;
+mod frames;
 mod given_out_again;
 mod guests;
 mod history;

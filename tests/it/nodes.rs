@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::support::{DEADLINE, Database, Process, ROOMY, RedisServer, Socket, TestApp, User};
 
 /// The settings of a node.
-fn settings(redis: &RedisServer) -> String {
+pub fn settings(redis: &RedisServer) -> String {
     format!("redis_url = \"{}\"\n{ROOMY}", redis.url())
 }
 

@@ -48,7 +48,10 @@ fn configuration(loaded: &Loaded) -> Finding {
 async fn examine(settings: &Settings) -> Vec<Finding> {
     let redis = async {
         match &settings.redis_url {
-            Some(url) => cluster::examine(url, &settings.redis_channel).await,
+            Some(url) => {
+                let database = Store::look_up_identity(&settings.database_url).await;
+                cluster::examine(url, &settings.redis_channel, database.as_deref()).await
+            }
             None => vec![Finding::ok("redis", "none: this is the only node")],
         }
     };

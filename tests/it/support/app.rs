@@ -85,9 +85,16 @@ impl TestApp {
 
     /// Another server over the same database, with the same settings.
     pub async fn another(&self) -> Self {
+        self.another_with_secret(SECRET).await
+    }
+
+    /// The same with another secret.
+    pub async fn another_with_secret(&self, secret: &str) -> Self {
         let (database, folder) = (Database::beside(&self.database).await, tempfile::tempdir().expect("a temporary folder"));
-        let server = Server::start(self.settings.clone()).await.expect("the server starts");
-        let (address, http, settings) = (server.address, reqwest::Client::new(), self.settings.clone());
+        let mut settings = self.settings.clone();
+        settings.auth.jwt_secret = Some(secret.to_owned());
+        let server = Server::start(settings.clone()).await.expect("the server starts");
+        let (address, http) = (server.address, reqwest::Client::new());
         Self { address, database, http, server: Some(server), settings, _folder: folder }
     }
 
