@@ -90,6 +90,17 @@ async fn strangers_do_not_lock_a_user_out_where_the_user_has_logged_in() {
 }
 
 #[tokio::test]
+async fn an_address_of_ipv6_is_its_network_of_64_bits() {
+    let app = limited("logins = 3").await;
+    for n in 1..=3 {
+        let from = format!("2001:db8::{n}:1");
+        assert_eq!(login(&app, &from, &format!("{n}@test.example"), "wrong").await.status, 401);
+    }
+    login(&app, "2001:db8::4:1", "4@test.example", "wrong").await.refused(429, "rate_limited");
+    assert_eq!(login(&app, "2001:db8:0:1::1", "5@test.example", "wrong").await.status, 401, "another network");
+}
+
+#[tokio::test]
 async fn what_the_database_hinders_is_no_failed_login() {
     let app = limited("failed_logins = 2").await;
     account(&app, "ann@test.example", 4).await;
