@@ -61,6 +61,10 @@ where
     match body {
         Ok(payload) => {
             for packet in payload.split(char::from(SEPARATOR)) {
+                // The application may have closed the session for the one before.
+                if queue.closing().is_some() {
+                    break;
+                }
                 if let Outcome::Ends(reason) = engine.packet(&socket, packet) {
                     let is_wrong = reason != DisconnectReason::TransportClose;
                     queue.close(reason, Ending::Quiet);

@@ -192,6 +192,7 @@ impl<D: Default + Send + Sync + 'static> Socket<D> {
         close_fn: OnClose,
         buffer_size: usize,
     ) -> (Arc<Self>, tokio::sync::mpsc::Receiver<engineioxide_core::Packet>) {
+        use crate::queue::Work;
         use engineioxide_core::Packet;
         let config = crate::config::EngineIoConfig { max_buffer_size: buffer_size, ..Default::default() };
         let queue = Arc::new(Queue::new(crate::queue::Phase::Websocket, &config));
@@ -199,8 +200,12 @@ impl<D: Default + Send + Sync + 'static> Socket<D> {
         let socket = Arc::new(Self { id: sid, protocol: ProtocolVersion::V4, data: D::default(), req_parts, queue: queue.clone() });
         let (sender, receiver) = tokio::sync::mpsc::channel(buffer_size);
         tokio::spawn(async move {
+            let work = |cx: &mut std::task::Context<'_>| match queue.work(Some(cx), true) {
+                Work::Nothing => std::task::Poll::Pending,
+                work => std::task::Poll::Ready(work),
+            };
             loop {
-                if std::future::poll_fn(|cx| queue.poll_work(cx, true)).await.is_some() {
+                if std::future::poll_fn(work).await == Work::Close {
                     if let Some(reason) = queue.end() {
                         close_fn(sid, reason);
                         queue.say_ended();

@@ -70,9 +70,10 @@ impl Transport {
         self.0.rewrite(Box::new(rewrite));
     }
 
-    /// How many bytes a message or the body of a POST may have from now on, beside what the settings allow.
-    pub fn limit_incoming(&self, most: usize) {
-        self.0.limit_incoming(most, None);
+    /// How many bytes a message or the body of a POST may have from now on, beside what the settings allow, and what the handler is given in
+    /// place of a longer one; see [`FirstMessages`].
+    pub fn limit_incoming(&self, most: usize, instead: Option<Str>) {
+        self.0.limit_incoming(most, instead);
     }
 }
 

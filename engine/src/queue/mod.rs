@@ -7,7 +7,7 @@ mod state;
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -60,6 +60,17 @@ pub enum Ending {
     Quiet,
     /// Nothing; its connection breaks.
     Cut,
+}
+
+/// What the task of a websocket is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing.
+    Nothing,
+    /// To send what waits.
+    Send,
+    /// To end the session.
+    Close,
 }
 
 /// What a timer is to do.
@@ -143,7 +154,6 @@ impl Queue {
     /// Takes what a websocket is to send next, about `most` bytes: whether a ping, and how many bytes of messages.
     pub fn take(&self, most: usize, mut sink: impl FnMut(Outgoing)) -> (bool, u64) {
         let mut state = self.state();
-        state.task = None;
         let (ping, mut bytes) = (std::mem::take(&mut state.ping), 0);
         while bytes < most
             && let Some(packet) = state.next(|_| true)
@@ -164,17 +174,18 @@ impl Queue {
         }
     }
 
-    /// Whether there is something to do for the task of a websocket; else it is woken when there is.
-    pub fn poll_work(&self, cx: &mut Context<'_>, may_send: bool) -> Poll<Option<Closing>> {
+    /// What there is to do for the task of a websocket. It is woken when there is something, if `cx` says whom to wake.
+    pub fn work(&self, cx: Option<&Context<'_>>, may_send: bool) -> Work {
         let mut state = self.state();
-        if let Some(closing) = state.closing.clone() {
-            return Poll::Ready(Some(closing));
+        state.task = None;
+        if state.closing.is_some() {
+            return Work::Close;
         }
         if may_send && (state.ping || !state.packets.is_empty() || !state.volatile.is_empty()) {
-            return Poll::Ready(None);
+            return Work::Send;
         }
-        state.task = Some(cx.waker().clone());
-        Poll::Pending
+        state.task = cx.map(|cx| cx.waker().clone());
+        Work::Nothing
     }
 
     /// What the timer of the session is to do.

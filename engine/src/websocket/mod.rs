@@ -2,6 +2,8 @@
 
 mod connection;
 mod frames;
+#[cfg(test)]
+mod frames_at_random;
 pub mod handshake;
 mod session;
 

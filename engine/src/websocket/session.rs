@@ -20,7 +20,7 @@ use super::frames::{Event, Limits};
 use crate::engine::{Ended, Engine, LINGER, Outcome, set};
 use crate::handler::EngineIoHandler;
 use crate::packets::CLOSE;
-use crate::queue::{Beat, Ending, Phase};
+use crate::queue::{Beat, Ending, Phase, Work};
 use crate::socket::{DisconnectReason, Socket};
 
 /// So often a poll that waits is answered while a websocket is about to take over.
@@ -162,10 +162,10 @@ impl<H: EngineIoHandler> Session<'_, H> {
                     Poll::Ready(Ok(())) => {}
                     Poll::Pending => break false,
                 }
-                match queue.poll_work(cx, true) {
-                    Poll::Ready(Some(_)) => return Poll::Ready(()),
-                    Poll::Ready(None) => connection.fill(queue),
-                    Poll::Pending => break true,
+                match queue.work(None, true) {
+                    Work::Close => return Poll::Ready(()),
+                    Work::Send => connection.fill(queue),
+                    Work::Nothing => break true,
                 }
             };
             match self.read(cx, connection) {
@@ -183,9 +183,9 @@ impl<H: EngineIoHandler> Session<'_, H> {
             let rings = timer.as_mut().poll(cx).is_ready();
             // What the handler has emitted meanwhile goes at once, and so does what a ping is answered with.
             let writes = may_send && connection.has_more();
-            match queue.poll_work(cx, may_send) {
-                Poll::Ready(Some(_)) => return Poll::Ready(()),
-                Poll::Pending if !rings && !writes => return Poll::Pending,
+            match queue.work(Some(cx), may_send) {
+                Work::Close => return Poll::Ready(()),
+                Work::Nothing if !rings && !writes => return Poll::Pending,
                 _ => {}
             }
         }

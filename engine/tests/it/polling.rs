@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineioxide::{DisconnectReason, FirstMessages};
 use http::Method;
 
-use crate::support::{Seen, Server, request, text, transport};
+use crate::support::{Seen, Server, request, transport};
 
 #[tokio::test(start_paused = true)]
 async fn a_session_begins_with_an_open_packet_and_takes_and_brings_messages() {
@@ -134,7 +134,7 @@ async fn the_application_is_given_something_in_place_of_a_first_message_that_is_
     let (sid, socket) = server.open().await;
     assert_eq!(server.post(&sid, "4".repeat(11)).await, (200, "ok".to_owned()));
     assert_eq!(server.text().await, "too long");
-    transport(&socket).limit_incoming(usize::MAX);
+    transport(&socket).limit_incoming(usize::MAX, None);
     assert_eq!(server.post(&sid, format!("4{}", "x".repeat(20))).await.0, 200);
     assert_eq!(server.text().await, "x".repeat(20));
 }
@@ -143,11 +143,13 @@ async fn the_application_is_given_something_in_place_of_a_first_message_that_is_
 async fn messages_of_an_answer_that_nobody_takes_end_the_session() {
     let mut server = Server::new(|_| {});
     let (sid, socket) = server.open().await;
-    let poll = request(server.connect(), Method::GET, &sid, "");
-    let (answered, ()) = tokio::join!(poll, async {
+    let (poll, ()) = tokio::join!(server.get(&sid), async {
         tokio::time::sleep(Duration::from_millis(5)).await;
         socket.emit("one").expect("there is room");
     });
-    assert_eq!(text(answered.expect("answered")).await.1, "4one");
+    assert_eq!(poll.1, "4one");
     assert_eq!((transport(&socket).bytes_waiting(), transport(&socket).bytes_taken()), (0, 3));
+    socket.emit("two").expect("there is room");
+    drop(server.answer(&sid).await);
+    assert_eq!(server.disconnected().await, DisconnectReason::TransportError);
 }

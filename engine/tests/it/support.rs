@@ -141,6 +141,12 @@ impl Server {
         (sid, self.connected().await)
     }
 
+    /// The answer to a GET, before anybody takes its body.
+    pub async fn answer(&self, sid: &str) -> impl Sized {
+        let request = Request::get(format!("/engine.io/?{}", query("polling", sid))).body(Full::new(Bytes::new())).expect("valid");
+        hyper::service::Service::call(&self.service, request).await
+    }
+
     /// A GET on a connection of its own.
     pub async fn get(&self, sid: &str) -> (u16, String) {
         text(request(self.connect(), Method::GET, sid, "").await.expect("answered")).await
