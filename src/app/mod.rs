@@ -27,7 +27,7 @@ use open::Most;
 use prompt::Prompt;
 
 use crate::auth::random_hex;
-use crate::chat::{Chat, Outbox};
+use crate::chat::{Chat, Outbox, Room};
 use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::cors::cors;
@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::origin::{Origins, Proxies};
 use crate::proxy;
 use crate::rest;
-use crate::socket::{self, Chores, Context, Gate, Hub};
+use crate::socket::{self, Context, Gate, Hub};
 use crate::store::{Store, secret_file};
 use crate::system;
 use crate::vital::Vital;
@@ -77,7 +77,7 @@ impl Server {
 
         let origins = Arc::new(Origins::parse(settings.origins.iter().map(String::as_str))?);
         let proxies = Arc::new(Proxies::parse(settings.trusted_proxies.iter().map(String::as_str))?);
-        let (hub, chores) = Hub::new(&settings, Gate::new(origins.clone()));
+        let (hub, behind) = Hub::new(&settings, Gate::new(origins.clone()));
         let (outbox, cluster): (Arc<dyn Outbox>, _) = match &settings.redis_url {
             None => (hub.clone(), None),
             Some(url) => {
@@ -101,7 +101,7 @@ impl Server {
         if let Some(cluster) = &cluster {
             cluster.start(context.clone()).await;
         }
-        let app = router(&context, origins, chores);
+        let app = router(&context, origins, behind);
 
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let metrics_address = watched.as_ref().map(|(_, address)| *address);
@@ -179,7 +179,7 @@ fn metrics_alone(context: Context) -> Router {
     Router::new().route("/metrics", get(rest::metrics)).fallback(rest::not_found).with_state(context)
 }
 
-fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
+fn router(context: &Context, origins: Arc<Origins>, behind: tokio::sync::mpsc::UnboundedReceiver<Room>) -> Router {
     let settings = &context.settings;
     let elsewhere = match &settings.legacy_upstream {
         Some(upstream) => proxy::routes(context.clone(), origins.clone(), upstream),
@@ -195,7 +195,7 @@ fn router(context: &Context, origins: Arc<Origins>, chores: Chores) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(rest::NewId))
         .layer(map_request(rest::without_odd_id));
-    let sockets = socket::routes(context.clone(), chores).layer(map_request(promptly));
+    let sockets = socket::routes(context.clone(), behind).layer(map_request(promptly));
     let app = api.merge(sockets).layer(from_fn(one_host)).layer(from_fn_with_state(origins, cors));
     rest::taking_slashes(app, settings.accounts)
 }

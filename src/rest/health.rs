@@ -173,7 +173,7 @@ fn count_sockets(api: &Context) {
     let mut found =
         BTreeMap::from([("user", "websocket"), ("user", "polling"), ("guest", "websocket"), ("guest", "polling")].map(|key| (key, 0)));
     for conn in &sockets {
-        *found.entry((conn.kind(), conn.transport(&api.hub))).or_default() += 1;
+        *found.entry((conn.kind(), conn.transport_name())).or_default() += 1;
     }
     for ((kind, transport), number) in found {
         numbers.connections.get_or_create(&[("kind", kind), ("transport", transport)]).set(number);

@@ -1,6 +1,5 @@
 //! The line to single sockets. socketioxide offers `emit` per socket, which encodes anew for each, or rooms, which tell nobody whose queue
-//! was full. An adapter may send any packet to any socket, ready-made, and learns what became of it: that is what this one is for. It also
-//! is the way to send a second CONNECT packet, with the private id of Socket.IO's connection state recovery.
+//! was full. An adapter may send any packet to any socket, ready-made, and learns what became of it: that is what this one is for.
 
 use std::{
     convert::Infallible,
@@ -68,12 +67,6 @@ impl Line {
     /// Answers an event that asked for an ack; `array` is the JSON of the arguments.
     pub fn ack(&self, to: Sid, array: String, ack: i64) -> Result<(), QueueFull> {
         self.send(to, Packet::ack("/", Value::Str(array.into(), None), ack))
-    }
-
-    /// Sends a second CONNECT packet, which gives a client the private id of its session.
-    pub fn offer(&self, to: Sid, pid: &str) -> Result<(), QueueFull> {
-        let payload = format!("{{\"sid\":\"{to}\",\"pid\":\"{pid}\"}}");
-        self.send(to, Packet::connect("/", Some(Value::Str(payload.into(), None))))
     }
 
     fn send(&self, to: Sid, packet: Packet) -> Result<(), QueueFull> {

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::http::request::Parts;
+use engineioxide::Transport;
 use entity::UserId;
 use serde_json::Value as Json;
 use socketioxide::extract::SocketRef;
@@ -13,12 +13,11 @@ use socketioxide_core::Value;
 use super::adapter::LineAdapter;
 use super::backlog::Backlog;
 use super::conn::{Conn, Handshaken, Incoming};
-use super::gate::{Begun, STRANGERS_BYTES, transport_of};
+use super::gate::{Begun, STRANGERS_BYTES};
 use super::places::Place;
 use super::recovery::{self, Restored};
 use super::{Context, adopt_guests, depart, disconnected, events, tally};
-use crate::app::{Link, Peer};
-use crate::auth::Actor;
+use crate::auth::{Actor, random_hex};
 use crate::chat::Fact;
 use crate::clock;
 use crate::config::Guests;
@@ -28,8 +27,8 @@ use crate::origin;
 use crate::rest::visitor;
 use crate::wire::handshake::Handshake;
 
-/// How long a socket has to hear why its transport is closed.
-const PARTING: Duration = Duration::from_millis(250);
+/// What a guest has said who said more than it may.
+const TOO_LONG: &str = "2[\"too-long\"]";
 
 /// Why a socket is refused; the client's `connect_error` shows the sentence.
 #[derive(Debug, thiserror::Error)]
@@ -48,31 +47,35 @@ pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth
     let parts = socket.req_parts();
     let auth = Handshake::read(auth);
     let recovers = context.settings.recovery.enabled && (auth.recovery || origin::is_browser(&parts.headers));
-    let (websocket, since) = (own_connection(parts), clock::instant());
+    let transport = parts.extensions.get::<Transport>().cloned().ok_or_else(|| Refused("No transport".to_owned()))?;
+    let since = clock::instant();
     let (actor, places) = authenticate(&context, &socket, &auth).await.map_err(|Inadmissible { error, reason }| {
         context.metrics.handshake_refused(reason);
         tracing::debug!(reason, "a socket was refused");
         // A page's client that is refused never tries again; one that is cut off does, until the database is back.
         // Whoever connects again and again on one transport shall not go on.
         if matches!(error, Error::RateLimited { .. }) || recovers && matches!(error, Error::Unavailable) {
-            context.hub.gate.cut(socket.id, websocket.as_ref());
+            transport.cut();
         }
         Refused(error.to_string())
     })?;
     let (id, from) = (context.hub.next_id(), visitor(parts, &context.proxies));
-    // A session that begins with polls may have become a websocket already.
-    let now = context.hub.gate.upgraded(socket.id).or_else(|| websocket.clone());
-    let backlog = Backlog::new(context.settings.limits.outbound_bytes, now, context.hub.pool.clone());
-    let handshaken = Handshaken { sid: socket.id, websocket, backlog, since };
+    let backlog = Backlog::new(context.settings.limits.outbound_bytes, transport.clone(), context.hub.pool.clone());
+    match &actor {
+        Some(_) => transport.limit_incoming(usize::MAX, None),
+        None => transport.limit_incoming(STRANGERS_BYTES, Some(TOO_LONG.into())),
+    }
+    let handshaken = Handshaken { sid: socket.id, transport, backlog, since };
     let conn = Arc::new(Conn::new(id, handshaken, actor, from, recovers, context.hub.line.clone()));
     conn.state().places = Some(places);
     // Handlers are registered here: the client may send as soon as it is connected, before the connect handler has run.
     let (events, handling) = (conn.clone(), context.clone());
     socket.on_fallback(move |RawEvent(incoming): RawEvent| {
-        if events.actor.is_none() && incoming.packet.len() > STRANGERS_BYTES {
+        if events.actor.is_none() && TOO_LONG.strip_prefix('2') == Some(incoming.packet.as_str()) {
             let long = Error::invalid("A socket without a token may send short events only");
             events::refuse_unread(&handling, &events, &incoming, &long);
-            part(&handling, &events);
+            events.tally.end("event_too_long");
+            events.transport.close();
         } else if let Err(incoming) = events.push(&handling, incoming) {
             handling.metrics.rate_limited("inbound_queue");
             let busy = Error::RateLimited { retry_after: Duration::from_secs(1) };
@@ -100,24 +103,12 @@ pub(super) async fn admit(context: Context, socket: SocketRef<LineAdapter>, auth
         },
         None => None,
     };
+    if recovers {
+        recovery::introduce(&conn, restored.as_ref().map_or_else(random_hex::<16>, |restored| restored.pid.clone()));
+    }
     socket.extensions.insert(conn.clone());
     socket.extensions.insert(Admitted { conn, restored });
     Ok(())
-}
-
-/// Closes a socket's transport when it has had time to hear why.
-fn part(context: &Context, conn: &Arc<Conn>) {
-    let (hub, conn) = (context.hub.clone(), conn.clone());
-    tokio::spawn(async move {
-        tokio::time::sleep(PARTING).await;
-        hub.cut_for(&conn, "event_too_long");
-    });
-}
-
-/// The TCP connection of a session that began as a websocket. That of a poll is never cut: behind a proxy it carries the requests of others, too.
-fn own_connection(parts: &Parts) -> Option<Link> {
-    let is_websocket = transport_of(parts.uri.query().unwrap_or_default()) == Some("websocket");
-    parts.extensions.get::<Peer>().filter(|_| is_websocket).map(|peer| peer.link.clone())
 }
 
 /// Why a socket is not let in: for the client, and as it is counted.
@@ -166,7 +157,7 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
     if let Some(restored) = restored.as_deref() {
         welcome_back(context, &conn, restored);
     }
-    let transport = conn.transport(&context.hub);
+    let transport = conn.transport_name();
     context.metrics.opened(conn.kind(), transport);
     let added = context.hub.add(&conn, |user| context.chat.barred(user, conn.since));
     if added != Ok(true) {
@@ -204,16 +195,12 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
     }
 }
 
-/// The library's CONNECT has just cleared the client's private id: it gets it again before anything else, and hears nothing new before
-/// what it missed. A socket that the client has left behind is cut.
+/// A client that came back hears nothing new before what it missed. A socket that it has left behind is cut.
 fn welcome_back(context: &Context, conn: &Arc<Conn>, restored: &Restored) {
     {
         let mut state = conn.state();
-        state.pid = Some(restored.pid.clone());
+        state.is_saved = true;
         state.held = conn.actor.is_some().then(Vec::new);
-    }
-    if conn.offer().is_err() {
-        context.hub.cut(conn);
     }
     if let Some(user) = conn.user().or(restored.guest_of) {
         context.hub.supersede(user, &restored.pid, Some(conn.id));

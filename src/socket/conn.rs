@@ -11,11 +11,13 @@ use std::{
     },
 };
 
+use engineioxide::{Transport, TransportType};
 use entity::UserId;
 use futures_util::FutureExt;
 use socketioxide_core::{Sid, Str};
 use tokio::{sync::Notify, time::Instant};
 
+use super::Context;
 use super::adapter::{Line, QueueFull};
 use super::backlog::Backlog;
 use super::nudges::Nudges;
@@ -23,8 +25,6 @@ use super::places::Place;
 use super::recent::Recent;
 use super::recovery::{self, Following, message_of};
 use super::tally::Tally;
-use super::{Context, Hub};
-use crate::app::Link;
 use crate::auth::Actor;
 use crate::chat::{Event, Room, SocketId, Visitor};
 use crate::wire::{inbound, outbound::Frame};
@@ -33,8 +33,8 @@ use crate::wire::{inbound, outbound::Frame};
 pub struct Handshaken {
     /// Its number in the library.
     pub sid: Sid,
-    /// The websocket that its session began with, if it did.
-    pub websocket: Option<Link>,
+    /// By what it is connected.
+    pub transport: Transport,
     /// How far it is behind.
     pub backlog: Backlog,
     /// When it was asked who it is.
@@ -55,8 +55,8 @@ pub struct Conn {
     pub visitor: Visitor,
     /// Whether it understands connection state recovery.
     pub recovers: bool,
-    /// The websocket that its session began with, if it did.
-    pub websocket: Option<Link>,
+    /// By what it is connected.
+    pub transport: Transport,
     /// What is counted of it.
     pub tally: Tally,
     /// How far it is behind.
@@ -82,13 +82,13 @@ pub struct State {
     pub places: Option<(Place<IpAddr>, Option<Place<UserId>>)>,
     /// The private id of its session.
     pub pid: Option<String>,
-    /// Whether the client was told its private id on this connection.
-    pub offered: bool,
+    /// Whether its session was saved.
+    pub is_saved: bool,
     /// Whether its session is still to be saved: it was a moment ago, or could not be.
     pub is_unsaved: bool,
     /// From when on its session may be saved as often as in the beginning.
     pub saves_until: Option<Instant>,
-    /// Until it has its private id and was told what it missed: the messages that came meanwhile.
+    /// Until it was told what it missed: the messages that came meanwhile.
     pub held: Option<Vec<Event>>,
     /// How many bytes those will be.
     pub held_bytes: usize,
@@ -130,9 +130,9 @@ impl Conn {
     /// A socket whose events wait until it is [opened](Self::open).
     pub fn new(id: SocketId, socket: Handshaken, actor: Option<Actor>, visitor: Visitor, recovers: bool, line: Line) -> Self {
         let (tally, inbox, state, draft_ended) = Default::default();
-        let Handshaken { sid, websocket, backlog, since } = socket;
+        let Handshaken { sid, transport, backlog, since } = socket;
         let gone = AtomicBool::new(false);
-        Self { id, sid, actor, since, visitor, recovers, websocket, tally, backlog, draft_ended, line, inbox, state, gone }
+        Self { id, sid, actor, since, visitor, recovers, transport, tally, backlog, draft_ended, line, inbox, state, gone }
     }
 
     /// As whom the socket counts: its user, or the one a guest was corroborated to be.
@@ -146,8 +146,11 @@ impl Conn {
     }
 
     /// How it is connected now.
-    pub fn transport(&self, hub: &Hub) -> &'static str {
-        if hub.is_websocket(self.sid) { "websocket" } else { "polling" }
+    pub fn transport_name(&self) -> &'static str {
+        match self.transport.kind() {
+            TransportType::Websocket => "websocket",
+            TransportType::Polling => "polling",
+        }
     }
 
     /// What changes.
@@ -182,22 +185,13 @@ impl Conn {
 
     fn give(&self, array: String, send: impl FnOnce(String) -> Result<(), QueueFull>) -> Result<(), QueueFull> {
         self.tally.tell(1);
-        let bytes = array.len();
-        self.backlog.give(bytes)?;
-        send(array).inspect_err(|_| self.backlog.take_back(bytes))
+        self.backlog.give(array.len(), || send(array))
     }
 
-    /// Tells the client its private id, once.
-    pub fn offer(&self) -> Result<(), QueueFull> {
-        let pid = {
-            let mut state = self.state();
-            if state.offered {
-                return Ok(());
-            }
-            state.offered = true;
-            state.pid.clone()
-        };
-        pid.map_or(Ok(()), |pid| self.line.offer(self.sid, &pid))
+    /// The private id of its session, if that was saved.
+    pub fn saved_pid(&self) -> Option<String> {
+        let state = self.state();
+        state.pid.clone().filter(|_| state.is_saved)
     }
 
     /// Notes that the socket is gone. True for the first who notes it.

@@ -179,21 +179,15 @@ async fn dispatch(context: &Context, conn: &Arc<Conn>, actor: &Actor, event: Cli
 /// The socket has exactly these rooms of their kind open. It enters them before their newest messages are read: of what is stored meanwhile,
 /// nothing is in neither.
 async fn follow(context: &Context, conn: &Arc<Conn>, rooms: &[Room]) -> Result<()> {
-    let holds = recovery::hold(conn);
     let following: Vec<Following> = rooms.iter().map(|room| Following::new(*room)).collect();
     let entered = context.hub.follow(conn, &following);
     if let Err(error) = settle(context, conn, &entered).await {
         context.hub.unfollow(conn, &entered);
-        if holds {
-            context.hub.release(conn);
-        }
         return Err(error);
     }
     if context.hub.leave_others(conn, rooms) || !entered.is_empty() {
         context.hub.drop_draft(conn);
         recovery::remember(context, conn).await;
-    } else if holds {
-        context.hub.release(conn);
     }
     Ok(())
 }

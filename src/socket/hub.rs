@@ -10,7 +10,6 @@ use std::{
 };
 
 use entity::UserId;
-use socketioxide_core::Sid;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::Io;
@@ -42,23 +41,14 @@ pub struct Hub {
     /// What waits to be sent to all of them.
     pub(super) pool: Pool,
     next_id: AtomicU64,
-    /// Sockets that were cut off, to be signed off in the chat.
-    cut: mpsc::UnboundedSender<Arc<Conn>>,
     /// Rooms of which something was missed.
     pub(super) behind: mpsc::UnboundedSender<Room>,
     myself: std::sync::Weak<Hub>,
 }
 
-/// What the hub finds that others must do: sockets to be signed off, rooms to catch up.
-pub struct Chores {
-    pub cut: mpsc::UnboundedReceiver<Arc<Conn>>,
-    pub behind: mpsc::UnboundedReceiver<Room>,
-}
-
 impl Hub {
-    /// A hub without sockets, and what it will find to be done.
-    pub fn new(settings: &Settings, gate: Arc<Gate>) -> (Arc<Self>, Chores) {
-        let (cut, doomed) = mpsc::unbounded_channel();
+    /// A hub without sockets, and the rooms that are to catch up.
+    pub fn new(settings: &Settings, gate: Arc<Gate>) -> (Arc<Self>, mpsc::UnboundedReceiver<Room>) {
         let (behind, late) = mpsc::unbounded_channel();
         let hub = Arc::new_cyclic(|myself| Self {
             settings: settings.clone(),
@@ -71,11 +61,10 @@ impl Hub {
             lines: Lines::default(),
             pool: Pool::new(settings.limits.outbound_total),
             next_id: AtomicU64::new(1),
-            cut,
             behind,
             myself: myself.clone(),
         });
-        (hub, Chores { cut: doomed, behind: late })
+        (hub, late)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Registry> {
@@ -161,14 +150,7 @@ impl Hub {
     /// Closes the transport of a socket, not its namespace: a client does not come back after the latter.
     pub(super) fn cut_for(&self, conn: &Arc<Conn>, reason: &'static str) {
         conn.tally.end(reason);
-        self.gate.cut(conn.sid, conn.websocket.as_ref());
-        self.cut.send(conn.clone()).ok();
-    }
-
-    /// Whether a socket is connected by a websocket now, and not by polling.
-    pub fn is_websocket(&self, sid: Sid) -> bool {
-        let socket = self.io.get().and_then(|io| io.get_socket(sid));
-        socket.is_none_or(|s| s.transport_type() == socketioxide::TransportType::Websocket)
+        conn.transport.cut();
     }
 
     /// Disconnects all sockets of a user for good.

@@ -26,7 +26,7 @@ use socketioxide::socket::DisconnectReason;
 use socketioxide::{ParserConfig, SocketIo};
 use tokio::sync::mpsc;
 
-use crate::chat::{Chat, Outbox, SocketId};
+use crate::chat::{Chat, Outbox, Room, SocketId};
 use crate::clock;
 use crate::config::Settings;
 use crate::error::Error;
@@ -40,7 +40,7 @@ use adapter::LineAdapter;
 use admission::{Admitted, admit, connected};
 pub use conn::Conn;
 pub use gate::{Gate, STRANGERS_BYTES};
-pub use hub::{Chores, Hub};
+pub use hub::Hub;
 
 /// The Socket.IO server, with the one adapter.
 pub type Io = SocketIo<LineAdapter>;
@@ -73,19 +73,17 @@ const BANS: Duration = Duration::from_millis(500);
 /// How long a connection may stay without saying CONNECT.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a poller may leave what waits for it. A websocket that takes nothing is closed by its connection.
+/// How long a client may leave what waits for it.
 const UNTAKEN: Duration = Duration::from_secs(25);
 
 /// The routes of the Socket.IO service.
-pub fn routes(context: Context, chores: Chores) -> Router {
+pub fn routes(context: Context, behind: mpsc::UnboundedReceiver<Room>) -> Router {
     let limits = &context.settings.limits;
     let (service, io) = SocketIo::builder()
         .max_payload(limits.event_bytes as u64)
         .ws_max_message_size(limits.event_bytes)
         .ws_max_frame_size(limits.event_bytes)
         .max_buffer_size(limits.outbound_queue)
-        // What is read is mostly one short event; every socket has one of these.
-        .ws_read_buffer_size(512)
         .with_parser(ParserConfig::common().max_incoming_binaries(0))
         .connect_timeout(CONNECT_TIMEOUT)
         .with_adapter::<LineAdapter>(context.hub.line.clone())
@@ -102,8 +100,7 @@ pub fn routes(context: Context, chores: Chores) -> Router {
         async move { connected(&context, admitted).await }
     };
     io.ns("/", connected.with(admit));
-    context.vital.spawn("sign-off", sign_off(context.clone(), chores.cut));
-    context.vital.spawn("catch-up", order::catch_up(context.clone(), chores.behind));
+    context.vital.spawn("catch-up", order::catch_up(context.clone(), behind));
     context.vital.spawn("watch", watch(context.clone()));
     context.vital.spawn("bans", watch_bans(context.clone()));
     let gate = middleware::from_fn_with_state(context.clone(), gate::pass);
@@ -111,36 +108,24 @@ pub fn routes(context: Context, chores: Chores) -> Router {
 }
 
 async fn disconnected(context: &Context, conn: &Arc<Conn>, reason: DisconnectReason) {
-    let session = conn.user().zip(conn.state().pid.clone());
+    let session = conn.user().zip(conn.saved_pid());
     // A client that closed its socket itself does not come back to it.
     let is_over = reason == DisconnectReason::ClientNSDisconnect;
     if !is_over {
         recovery::save_last(context, conn).await;
     }
-    sign_off_one(context, conn, tally::word(reason));
+    conn.tally.end(tally::word(reason));
+    if conn.leave() {
+        depart(context, conn);
+    }
     if let Some((user, pid)) = session.filter(|_| is_over) {
         context.chat.end_session(user, &pid).await;
     }
 }
 
-/// Signs off the sockets that the hub has cut off.
-async fn sign_off(context: Context, mut cut: mpsc::UnboundedReceiver<Arc<Conn>>) {
-    while let Some(conn) = cut.recv().await {
-        recovery::save_last(&context, &conn).await;
-        sign_off_one(&context, &conn, "cut_off");
-    }
-}
-
-fn sign_off_one(context: &Context, conn: &Arc<Conn>, reason: &'static str) {
-    conn.tally.end(reason);
-    if conn.leave() {
-        depart(context, conn);
-    }
-}
-
 /// Takes a socket that is gone out of everything; harmless when done twice. The log says what its life came to.
 fn depart(context: &Context, conn: &Arc<Conn>) {
-    let (user, transport) = (conn.user(), conn.transport(&context.hub));
+    let (user, transport) = (conn.user(), conn.transport_name());
     conn.state().places = None;
     if context.hub.remove(conn) {
         tally::report(context, conn, user, transport);
@@ -154,7 +139,7 @@ fn depart(context: &Context, conn: &Arc<Conn>) {
     }
 }
 
-/// Watches living sockets: tokens that expire, pollers that stay away, sessions that could not be saved or are in use.
+/// Watches living sockets: tokens that expire, clients that take nothing, sessions that could not be saved or are in use.
 async fn watch(context: Context) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     for n in 1_u64.. {
@@ -170,7 +155,7 @@ async fn watch(context: Context) {
                 conn.send(&outbound::failure(&Error::TokenExpired, &Default::default())).ok();
                 context.hub.expel(conn, "token_expired");
             }
-            if conn.backlog.stands() >= UNTAKEN && !context.hub.is_websocket(conn.sid) {
+            if conn.backlog.stands() >= UNTAKEN {
                 context.hub.cut_for(conn, "untaken");
             }
             if conn.state().is_unsaved {
@@ -189,8 +174,7 @@ async fn watch(context: Context) {
             tracing::info!(%address, lines, "lines of an address were left out of the log");
         }
         if n % crate::chat::TOUCH.as_secs() == 0 {
-            context.hub.gate.forget_old();
-            let pids: Vec<String> = conns.iter().filter_map(|conn| conn.state().pid.clone()).collect();
+            let pids: Vec<String> = conns.iter().filter_map(|conn| conn.saved_pid()).collect();
             context.chat.touch_sessions(&pids).await;
             context.chat.look_for_gone(&context.hub.users()).await.ok();
         }

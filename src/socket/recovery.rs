@@ -1,4 +1,4 @@
-//! Connection state recovery, as `socket.io-client` 4.6 and later speak it: a private id (`pid`) in a CONNECT packet, an offset as the last
+//! Connection state recovery, as `socket.io-client` 4.6 and later speak it: a private id (`pid`) in the CONNECT packet, an offset as the last
 //! argument of each message, and both sent back by a client that was cut off. What a socket follows is stored under its `pid`, so that it
 //! outlives the process; what was missed is read from the tables, so that nothing needs to be kept in memory.
 
@@ -9,7 +9,6 @@ use entity::{ConversationId, MessageId, TicketId, UserId};
 
 use super::Context;
 use super::conn::Conn;
-use crate::auth::random_hex;
 use crate::chat::{Audience, Event, Outbox, Room, Visitor, Void};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -155,14 +154,13 @@ pub async fn restore(context: &Context, conn: &Conn, pid: &str, offset: Option<&
     Ok(Some(restored))
 }
 
-/// A client notes offsets from its private id on only: before it has one, messages wait. True when they did not wait already.
-pub fn hold(conn: &Conn) -> bool {
-    let mut state = conn.state();
-    let holds = conn.recovers && !state.offered && state.held.is_none();
-    if holds {
-        state.held = Some(Vec::new());
-    }
-    holds
+/// Puts the private id of a session into the CONNECT packet that the socket is sent next.
+pub fn introduce(conn: &Conn, pid: String) {
+    conn.state().pid = Some(pid.clone());
+    conn.transport.rewrite_next(move |packet| {
+        let connect = packet.strip_prefix("0{")?.strip_suffix('}')?;
+        Some(format!("0{{{connect},\"pid\":\"{pid}\"}}"))
+    });
 }
 
 /// Stores what a socket follows, or notes that it is to be stored within a second, when it was too often.
@@ -177,21 +175,17 @@ pub async fn remember(context: &Context, conn: &Arc<Conn>) {
     save(context, conn).await;
 }
 
-/// Stores what a socket follows and tells it its private id, the first time when that is on disk.
+/// Stores what a socket follows.
 pub async fn save(context: &Context, conn: &Arc<Conn>) {
     // A socket that is gone follows nothing any more, but its client will come back for what it followed.
     if conn.is_gone() {
         return;
     }
     let Some(session) = session(conn) else { return };
-    let (hub, conn) = (context.hub.clone(), conn.clone());
-    let stored = Done::new(move |outcome: Result<()>| {
-        match outcome {
-            Ok(()) if conn.offer().is_err() => hub.cut(&conn),
-            Ok(()) => {}
-            Err(_) => conn.state().is_unsaved = true,
-        }
-        hub.release(&conn);
+    let conn = conn.clone();
+    let stored = Done::new(move |outcome: Result<()>| match outcome {
+        Ok(()) => conn.state().is_saved = true,
+        Err(_) => conn.state().is_unsaved = true,
     });
     context.chat.save_session(session, stored).await;
 }
@@ -217,7 +211,7 @@ fn session(conn: &Conn) -> Option<Session> {
     } else {
         positions(state.following.iter().map(|f| (f.room, f.since.unwrap_or_default())))
     };
-    let pid = state.pid.get_or_insert_with(random_hex::<16>).clone();
+    let pid = state.pid.clone()?;
     state.is_unsaved = false;
     state.saves_until = state.saves_until.max(Some(clock::instant())).map(|until| until + SAVES.1);
     Some(Session { pid, user, follows, used_at: clock::now() })

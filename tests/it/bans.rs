@@ -122,7 +122,7 @@ async fn a_ban_closes_guests_too_and_none_counts_as_a_banned_user() {
     let claim = json!({"userId": ann.id});
     let guest = app.connect(json!({"recovery": true}), &[]).await.expect("connects");
     guest.done("user-online", claim.clone()).await;
-    let pid = guest.pid().await;
+    let pid = crate::recovery::saved(&app, &guest).await;
     app.post(&format!("/api/messaging/admin/users/{}/ban", ann.id), &admin, Value::Null).await.ok();
     for socket in [&a, &guest] {
         socket.disconnected().await;

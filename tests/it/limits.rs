@@ -182,6 +182,13 @@ async fn little_is_read_of_who_has_shown_no_token() {
         }
     };
     assert!(refusal.contains("Token is not valid"), "{refusal}");
+    let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket", app.address);
+    let (mut websocket, _) = connect_async(address).await.expect("connects");
+    websocket.next().await.expect("the open packet").expect("the open packet");
+    // The head of a frame of 983 040 bytes, of which none has come.
+    websocket.get_mut().write_all(&[0x81, 0xff, 0, 0, 0, 0, 0, 15, 0, 0, 1, 2, 3, 4]).await.expect("is sent");
+    let told = timeout(DEADLINE, websocket.next()).await.expect("in time").expect("a frame").expect("a frame");
+    assert_eq!(told, Message::text("44{\"message\":\"Token is not valid\"}"));
     let guest = app.guest(&[]).await;
     guest.emit_raw(&json!(["user-online", {"userId": 1, "more": long}]).to_string());
     let error = guest.heard_before_the_end("error").await;

@@ -231,7 +231,7 @@ async fn who_was_connected_to_a_node_that_is_killed_recovers_on_another_and_goes
     let (a, b, _c) = (one.recovering_socket(&ann).await, two.socket(&bob).await, one.socket(&carl).await);
     a.done("join-conversation", conversation).await;
     b.done("join-conversation", conversation).await;
-    let pid = a.pid().await;
+    let pid = crate::recovery::saved(&two, &a).await;
     b.send(conversation, "heard").await;
     let offset = a.heard_whole("message-received").await.arguments[1].clone();
     knows(&b, &[&ann, &carl]).await;
@@ -276,7 +276,7 @@ async fn a_client_that_moves_to_another_node_takes_its_socket_along() {
     let (ann, bob, conversation) = one.pair().await;
     let (a, b) = (one.recovering_socket(&ann).await, two.socket(&bob).await);
     a.done("join-conversation", conversation).await;
-    let pid = a.pid().await;
+    let pid = crate::recovery::saved(&two, &a).await;
     b.send(conversation, "heard").await;
     let offset = a.heard_whole("message-received").await.arguments[1].clone();
     let moved = back(&two, &ann, &pid, &offset).await;

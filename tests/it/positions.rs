@@ -140,7 +140,7 @@ async fn neither_a_restored_backup_nor_what_a_client_says_keeps_a_node_from_what
     let pid = {
         let left = two.recovering_socket(&bob).await;
         left.done("join-conversation", conversation).await;
-        left.pid().await
+        crate::recovery::saved(&two, &left).await
     };
     // The first to follow the room on this node lies.
     let _liar = back(&two, &bob, &pid, Some(&format!("c{conversation}@9000000000000000"))).await;

@@ -15,13 +15,16 @@ async fn nonsense_in_the_place_of_a_private_id_harms_nobody() {
     a.cut();
     b.send(conversation, "missed").await;
     // They ask at once, so that one statement may be for several.
-    let nonsense = ["", "\0", &"\0".repeat(32), "ffffffffffffffffffffffffffffffff", &"é".repeat(16), "' OR 1=1", &"f".repeat(100_000)];
+    let nonsense = ["", "\0", &"\0".repeat(32), "ffffffffffffffffffffffffffffffff", &"é".repeat(16), "' OR 1=1", &"f".repeat(5_000)];
     let strangers = nonsense.map(|pid| back(&app, &bob, pid, None));
     let (strangers, found) = tokio::join!(join_all(strangers), back(&app, &ann, &pid, Some(&offset)));
     assert_eq!(texts(&found).await, ["missed"]);
     for stranger in strangers {
         stranger.fence().await;
     }
+    // So much is not read of who has not shown a token yet.
+    let endless = json!({"token": bob.token, "recovery": true, "pid": "f".repeat(100_000)});
+    assert_eq!(app.connect(endless, &[]).await.err().as_deref(), Some("Token is not valid"));
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn what_a_socket_follows_is_saved_at_once_and_when_it_changes_too_often_on
     let two = app.conversation(&ann, &carl).await;
     let a = app.recovering_socket(&ann).await;
     a.done("join-conversation", one).await;
-    let pid = a.pid().await;
+    let pid = crate::recovery::saved(&app, &a).await;
     let before = app.metric("tidings_writer_batch_jobs_sum").await;
     for n in 0..101 {
         a.done("join-conversation", if n % 2 == 0 { two } else { one }).await;

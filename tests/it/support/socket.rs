@@ -235,6 +235,11 @@ impl Socket {
         self.ear.wait("private id", offered).await
     }
 
+    /// How many CONNECT packets have come so far.
+    pub fn connects(&self) -> usize {
+        self.ear.state().connects.len()
+    }
+
     /// How many private ids the server has offered so far.
     pub fn offers(&self) -> usize {
         self.ear.state().connects.iter().filter(|c| !c["pid"].is_null()).count()
