@@ -183,3 +183,14 @@ async fn the_list_comes_at_most_once_a_second_and_then_as_it_is() {
     assert_eq!(told.iter().filter(|event| event.name == "user-online").count(), CONTACTS, "each is told of by itself all the same");
     drop(sockets);
 }
+
+#[tokio::test]
+async fn with_whom_no_conversation_is_shared_any_more_is_no_contact_for_who_comes_then() {
+    let app = TestApp::start().await;
+    let (ann, bob, conversation) = app.pair().await;
+    let (first, _b) = (app.socket(&ann).await, app.socket(&bob).await);
+    first.heard("user-online").await;
+    app.database.run(&format!("DELETE FROM conversations WHERE id = {conversation}")).await;
+    let second = app.socket(&ann).await;
+    assert_eq!(second.heard("online-users").await, json!([]));
+}
