@@ -107,6 +107,8 @@ pub const SLOWEST: Duration = Duration::from_secs(10);
 /// How long a connection is kept for another request: somewhat longer than each answer says, so that one that is sent in the last moment is read.
 const KEPT: Duration = Duration::from_secs(80);
 const KEEP_ALIVE: (HeaderName, HeaderValue) = (HeaderName::from_static("keep-alive"), HeaderValue::from_static("timeout=75"));
+/// How many headers a request may have: proxies add theirs, and hyper by itself refuses more than 100.
+const HEADERS: usize = 256;
 /// How long sent bytes may stay unacknowledged: a client that stops reading is closed.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
@@ -183,7 +185,7 @@ async fn serve_one(stream: Stream, peer: Peer, activity: Activity, app: Router, 
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(KEPT);
+    http.timer(TokioTimer::new()).header_read_timeout(KEPT).max_headers(HEADERS);
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let first_request = tokio::time::sleep(SLOWEST);
     tokio::pin!(connection, first_request);

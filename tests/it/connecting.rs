@@ -136,6 +136,17 @@ async fn the_open_packet_announces_what_the_original_did() {
 }
 
 #[tokio::test]
+async fn a_request_may_have_more_than_a_hundred_headers_but_not_any_number() {
+    let app = TestApp::start().await;
+    for path in ["/healthz", "/socket.io/?EIO=4&transport=polling"] {
+        for (headers, status) in [(200, 200), (300, 431)] {
+            let request = (0..headers).fold(app.request("GET", path), |request, n| request.header(format!("x-{n}"), "1"));
+            assert_eq!(app.answer(request).await.status, status, "{headers} headers: {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_user_holds_a_bounded_number_of_sockets_and_others_are_not_touched() {
     let app = TestApp::with(&format!("{ROOMY}sockets_per_user = 2\n")).await;
     let (ann, bob, _) = app.pair().await;
