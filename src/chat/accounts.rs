@@ -49,7 +49,7 @@ impl Profile {
             ("phone", self.phone, 50),
             ("website", self.website, 255),
             ("address", self.address, 255),
-            ("description", self.description, 16_000),
+            ("description", self.description, 4000),
         ];
         let said = fields.into_iter().filter_map(|(name, text, most)| Some((name, text.filter(|text| !text.trim().is_empty())?, most)));
         said.map(|(name, text, most)| match text {

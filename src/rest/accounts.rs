@@ -41,7 +41,7 @@ pub struct Register {
     website: Option<String>,
     #[schema(max_length = 255, example = "Rua do Mar 7, Ponta Delgada")]
     address: Option<String>,
-    #[schema(max_length = 16_000, example = "Walks and whales")]
+    #[schema(max_length = 4000, example = "Walks and whales")]
     description: Option<String>,
 }
 
