@@ -14,6 +14,7 @@ async fn a_client_that_only_polls_is_served_like_any_other() {
     let app = TestApp::with(ROOMY).await;
     let (ann, bob, conversation) = app.pair().await;
     let mut poller = Poller::connect(&app, &ann).await;
+    assert_eq!(poller.heard("online-users").await, json!([]), "it counts as online");
     let b = app.socket(&bob).await;
     assert_eq!(b.heard("online-users").await, json!([ann.id]));
     let join = format!("421[\"join-conversation\",{conversation}]");
@@ -89,6 +90,7 @@ async fn a_poller_that_stays_away_is_cut_off_when_too_many_bytes_wait_and_one_th
     let (mut polls, away, b) = (Poller::connect(&app, &ann).await, Poller::connect(&app, &ann).await, app.socket(&bob).await);
     let join = format!("421[\"join-conversation\",{conversation}]");
     polls.say(join.clone()).await;
+    assert_eq!(polls.heard("431").await["ok"], true);
     away.say(join).await;
     for n in 0..40 {
         b.send(conversation, &format!("{n} {long}")).await;
@@ -103,10 +105,12 @@ async fn a_poller_that_stays_away_is_cut_off_when_too_many_bytes_wait_and_one_th
 async fn a_poller_that_leaves_what_waits_for_it_is_closed_within_thirty_seconds_and_is_offline_then() {
     let app = TestApp::with(ROOMY).await;
     let (ann, bob, conversation) = app.pair().await;
-    let (a, away, mut polls) = (app.socket(&ann).await, Poller::connect(&app, &bob).await, Poller::connect(&app, &ann).await);
+    let (a, mut away, mut polls) = (app.socket(&ann).await, Poller::connect(&app, &bob).await, Poller::connect(&app, &ann).await);
     let join = format!("421[\"join-conversation\",{conversation}]");
-    away.say(join.clone()).await;
-    polls.say(join).await;
+    for poller in [&mut away, &mut polls] {
+        poller.say(join.clone()).await;
+        assert_eq!(poller.heard("431").await["ok"], true);
+    }
     let offline = json!({"userId": bob.id, "status": "offline"});
     let leaves = async {
         let sent = clock::instant();
