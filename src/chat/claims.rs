@@ -16,6 +16,8 @@ use crate::clock;
 
 /// What is remembered of each address.
 pub(super) struct Guests {
+    /// Who was seen before is not known here.
+    since: Instant,
     window: Duration,
     per_address: usize,
     addresses: Mutex<HashMap<IpAddr, Address>>,
@@ -64,7 +66,12 @@ impl Address {
 
 impl Guests {
     pub(super) fn new(window: Duration, per_address: usize) -> Self {
-        Self { window, per_address, addresses: Mutex::default() }
+        Self { since: clock::instant(), window, per_address, addresses: Mutex::default() }
+    }
+
+    /// Whether everybody is known here who was seen lately enough to vouch.
+    pub(super) fn knows_all(&self) -> bool {
+        self.since.elapsed() > self.window
     }
 
     fn at<T>(&self, address: IpAddr, act: impl FnOnce(&mut Address) -> T) -> T {

@@ -33,6 +33,12 @@ impl Chat {
         self.vouch(user, visitor, None)
     }
 
+    /// A guest that counted came back to its session. As long as this process cannot know who was seen before it was started, the session says
+    /// so. Returns the guest sockets that now count as the user's.
+    pub fn vouch_by_session(&self, user: UserId, visitor: Visitor) -> Vec<SocketId> {
+        if self.guests.knows_all() { Vec::new() } else { self.vouch(user, visitor, None) }
+    }
+
     /// A user holds an authenticated socket from now on, until [`stop_vouching`](Self::stop_vouching).
     pub fn vouch_by_socket(&self, user: UserId, visitor: Visitor, socket: SocketId) -> Vec<SocketId> {
         self.vouch(user, visitor, Some(socket))

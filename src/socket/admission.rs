@@ -183,8 +183,7 @@ pub(super) async fn connected(context: &Context, Admitted { conn, restored }: Ad
         }
         (None, Some(user)) => {
             conn.state().missed_nudge = true;
-            // Its session says that its user was seen there; this process may have been started since.
-            let guests = context.chat.vouch_by_request(user, conn.visitor);
+            let guests = context.chat.vouch_by_session(user, conn.visitor);
             adopt_guests(context, user, guests);
             if context.chat.claim(conn.id, user, conn.visitor) {
                 events::adopt(context, &conn, user).await;
