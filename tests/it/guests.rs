@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::recovery::{saved, texts};
 use crate::support::{Heard, ROOMY, Socket, TestApp, User};
 
 const BROWSER: &[(&str, &str)] = &[("user-agent", "Mozilla/5.0 (the same browser)")];
@@ -179,4 +180,46 @@ async fn guests_can_be_refused_altogether() {
         assert_eq!(refusal.as_deref(), Some("Authentication token is required"), "{auth}");
     }
     app.socket(&app.user("ann").await).await.fence().await;
+}
+
+#[tokio::test]
+async fn a_corroborated_guest_recovers_to_one_bare_nudge() {
+    let app = TestApp::with(ROOMY).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let b = app.socket(&bob).await;
+    let _vouching = app.socket(&ann).await;
+    let guest = app.connect(json!({"recovery": true}), &[]).await.expect("connects");
+    guest.done("user-online", json!({"userId": ann.id})).await;
+    let pid = saved(&app, &guest).await;
+    guest.cut();
+    b.send(conversation, "one").await;
+    b.send(conversation, "two").await;
+    let guest = app.connect(json!({"recovery": true, "pid": pid}), &[]).await.expect("comes back");
+    assert_eq!(guest.heard("conversation-updated").await, json!({}));
+    assert_eq!(guest.rest().await, [], "one, bare, and nothing else");
+    let stolen = app.connect(json!({"token": bob.token, "recovery": true, "pid": pid}), &[]).await.expect("connects");
+    assert_eq!((texts(&stolen).await, stolen.pid().await != pid), (vec![], true));
+}
+
+#[tokio::test]
+async fn a_corroborated_guest_counts_again_after_a_restart_of_the_server_and_not_for_ever() {
+    let mut app = TestApp::with(&format!("{ROOMY}\n[presence]\nguest_window = '3s'")).await;
+    let (ann, bob, conversation) = app.pair().await;
+    let vouching = app.socket(&ann).await;
+    let guest = app.connect(json!({"recovery": true}), &[]).await.expect("connects");
+    guest.done("user-online", json!({"userId": ann.id})).await;
+    let pid = saved(&app, &guest).await;
+    app.restart().await;
+    drop((vouching, guest));
+    let guest = app.connect(json!({"recovery": true, "pid": pid}), &[]).await.expect("comes back");
+    assert_eq!(guest.heard("conversation-updated").await, json!({}), "it may have missed something");
+    let b = app.socket(&bob).await;
+    b.send(conversation, "live").await;
+    assert_eq!(guest.heard("conversation-updated").await, json!({}), "it counts");
+    // Nobody was seen with a token since; a session alone lets nobody count for ever.
+    while b.heard("user-status-changed").await != json!({"userId": ann.id, "status": "offline"}) {}
+    guest.cut();
+    let guest = app.connect(json!({"recovery": true, "pid": pid}), &[]).await.expect("comes back");
+    b.send(conversation, "unheard").await;
+    assert_eq!(guest.rest().await, []);
 }

@@ -8,6 +8,7 @@ mod asyncapi;
 mod backup;
 mod bans;
 mod connecting;
+mod connections;
 mod conversations;
 mod damage;
 mod databases;

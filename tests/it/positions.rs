@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::nodes::{becomes, two_nodes};
 use crate::recovery::{back, following, message, texts};
-use crate::support::{ROOMY, Socket, TestApp};
+use crate::support::{ROOMY, Socket, TestApp, User};
 
 /// Joins again and again beside a sender: each message is in the history or is heard.
 async fn joins_beside_a_sender(sending: &TestApp, joining: &TestApp) {
@@ -132,16 +132,19 @@ async fn after_a_restored_backup_every_node_tells_what_is_new() {
     }
 }
 
+/// The session of a socket that has followed a conversation and is gone.
+async fn left_in(app: &TestApp, user: &User, conversation: i64) -> String {
+    let left = app.recovering_socket(user).await;
+    left.done("join-conversation", conversation).await;
+    crate::recovery::saved(app, &left).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_a_restored_backup_nor_what_a_client_says_keeps_a_node_from_what_it_missed() {
     let Some((mut redis, one, two)) = two_nodes().await else { return };
     let (ann, bob, conversation) = one.pair().await;
     let a = one.socket(&ann).await;
-    let pid = {
-        let left = two.recovering_socket(&bob).await;
-        left.done("join-conversation", conversation).await;
-        crate::recovery::saved(&two, &left).await
-    };
+    let pid = left_in(&two, &bob, conversation).await;
     // The first to follow the room on this node lies.
     let _liar = back(&two, &bob, &pid, Some(&format!("c{conversation}@9000000000000000"))).await;
     let b = two.socket(&bob).await;
@@ -226,11 +229,7 @@ async fn an_offset_that_is_ahead_takes_nothing_from_others_who_follow_the_room_o
     let Some((mut redis, one, two)) = two_nodes().await else { return };
     let (ann, bob, conversation) = one.pair().await;
     let a = one.socket(&ann).await;
-    let pid = {
-        let left = two.recovering_socket(&bob).await;
-        left.done("join-conversation", conversation).await;
-        left.pid().await
-    };
+    let pid = left_in(&two, &bob, conversation).await;
     let newest = tell(&a, conversation, "before").await;
     let _liar = back(&two, &bob, &pid, Some(&format!("c{conversation}@{}", newest + 3))).await;
     let b = two.socket(&bob).await;
