@@ -5,6 +5,7 @@ mod adapter;
 mod admission;
 mod backlog;
 mod conn;
+mod delivery;
 mod events;
 mod gate;
 mod hub;

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::conn::Conn;
-use super::hub::turn_of;
+use super::delivery::turn_of;
 use super::recent::Recent;
 use super::recovery::message_of;
 use super::{Context, Hub};

@@ -79,6 +79,21 @@ impl<H: EngineIoHandler, S> std::fmt::Debug for EngineIoService<H, S> {
 
 type Answering = Pin<Box<dyn Future<Output = Response<OwnBody>> + Send>>;
 
+/// Answers a request that is ours, and passes any other one on.
+fn route<H, B, F>(engine: &Arc<Engine<H>>, request: Request<B>, inner: impl FnOnce(Request<B>) -> F) -> ResponseFuture<F>
+where
+    H: EngineIoHandler,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+{
+    let from = if is_ours(request.uri().path(), &engine.config) {
+        From::Engine { answer: answer(engine, request) }
+    } else {
+        From::Inner { future: inner(request) }
+    };
+    ResponseFuture { from }
+}
+
 /// Answers a request that is ours.
 fn answer<H, B>(engine: &Arc<Engine<H>>, request: Request<B>) -> Answering
 where
@@ -164,11 +179,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if is_ours(request.uri().path(), &self.engine.config) {
-            ResponseFuture { from: From::Engine { answer: answer(&self.engine, request) } }
-        } else {
-            ResponseFuture { from: From::Inner { future: self.inner.call(request) } }
-        }
+        route(&self.engine, request, |request| self.inner.call(request))
     }
 }
 
@@ -186,11 +197,7 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn call(&self, request: Request<ReqBody>) -> Self::Future {
-        if is_ours(request.uri().path(), &self.engine.config) {
-            ResponseFuture { from: From::Engine { answer: answer(&self.engine, request) } }
-        } else {
-            ResponseFuture { from: From::Inner { future: self.inner.call(request) } }
-        }
+        route(&self.engine, request, |request| self.inner.call(request))
     }
 }
 
