@@ -3,7 +3,14 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::ParseError,
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
+};
 
 use crate::config::{LogFormat, Settings};
 
@@ -21,22 +28,35 @@ pub fn start(settings: &Settings) -> Result<Log, String> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|e| format!("The configuration is wrong: `log` is not a filter: {e}."))?;
     // What it says of an upstream that does not answer, the proxy says once and in its own words.
     let filter = filter.add_directive("axum_reverse_proxy=off".parse().map_err(|e: ParseError| e.to_string())?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let lines = match settings.log_format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    let log = tracing_subscriber::registry().with(lines.with_filter(filter));
     #[cfg(feature = "otlp")]
     {
         let spans = otlp::Spans::start()?;
-        log.with(spans.as_ref().map(otlp::Spans::layer)).try_init().map_err(|e| e.to_string())?;
+        match &spans {
+            Some(spans) => tracing_subscriber::registry().with(lines(settings).with_filter(filter)).with(spans.layer()).try_init(),
+            None => start_lines(settings, filter),
+        }
+        .map_err(|e| e.to_string())?;
         Ok(Log { spans })
     }
     #[cfg(not(feature = "otlp"))]
     {
-        log.try_init().map_err(|e| e.to_string())?;
+        start_lines(settings, filter).map_err(|e| e.to_string())?;
         Ok(Log {})
+    }
+}
+
+/// The filter stands before all layers, not at one: else whoever asks whether it would let something pass, as drivers of databases do, and says
+/// nothing then, makes the layer miss what the thread says next, be it the span of a request with its id.
+fn start_lines(settings: &Settings, filter: EnvFilter) -> Result<(), TryInitError> {
+    tracing_subscriber::registry().with(filter).with(lines(settings)).try_init()
+}
+
+/// Lines on standard error.
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(settings: &Settings) -> Box<dyn Layer<S> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    match settings.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     }
 }
 
